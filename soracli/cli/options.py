@@ -1,0 +1,53 @@
+"""Options and arguments that several commands share, so that they are spelt and explained alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A name (nano/vae), a TOML file, or a run folder; sora recipe list shows the names.",
+        show_default="the nano recipe",
+    ),
+]
+"""The recipe of a command; None stands for its nano recipe."""
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe: --set dit.depth=12. Repeatable."),
+]
+"""Changes to the recipe; None when there are none."""
+
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps; auto takes a GPU if any.")
+]
+"""Where to compute; ``auto`` by default."""
+
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Seed of all random numbers; drawn if absent."),
+]
+"""Seed; None draws one."""
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="PATH", help="Where to write the result."),
+]
+"""Result file or folder; None takes the command's own default."""
+
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", "-y", help="Replace the result if it exists."),
+]
+"""Whether an existing result may be replaced."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
+"""Whether to answer with JSON instead of a table."""
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")]
+"""Whether to stop before any work."""

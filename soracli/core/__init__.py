@@ -1,0 +1,1 @@
+"""Small torch-free things that every layer may use."""

@@ -1,0 +1,166 @@
+"""Human units of the command line: seconds, frame rates and sizes; errors name the nearest valid thing.
+
+Sizes come in as WIDTHxHEIGHT (as in ffmpeg) and go out in the order of this code: (height, width).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from soracli.core.errors import UsageError
+
+_DURATION = re.compile(
+    r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<m>\d+(?:\.\d+)?)\s*m)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s?)?", re.ASCII
+)
+_FPS = re.compile(r"(\d+(?:\.\d+)?)(?:/(\d+))?\s*(?:fps|hz)?", re.ASCII | re.IGNORECASE)
+_PAIR = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", re.ASCII)
+_LINES = re.compile(r"(\d{1,5})p", re.ASCII | re.IGNORECASE)
+_ASPECT = re.compile(r"(\d+(?:\.\d+)?)\s*[:/xX]\s*(\d+(?:\.\d+)?)", re.ASCII)
+
+MAX_SECONDS: Final = 7 * 24 * 3600.0
+"""Longest duration anybody may ask for: a week. Catches milliseconds given as seconds."""
+
+MAX_FPS: Final = 1000.0
+"""Highest frame rate that is taken for one."""
+
+MAX_SIDE: Final = 32768
+"""Longest side of a picture, in pixels."""
+
+
+def parse_seconds(text: str | float, option: str = "--seconds") -> float:
+    """Seconds of ``8s``, ``1m``, ``1m30s``, ``2h``, ``90`` or ``1.5``.
+
+    Args:
+        text: What the user wrote; a number is taken as seconds.
+        option: The option's name, for the error.
+
+    Returns:
+        Seconds, above 0 and finite.
+
+    Raises:
+        UsageError: If it is no duration, not above 0, or longer than a week.
+    """
+    if isinstance(text, str):
+        words = text.strip().lower()
+        found = _DURATION.fullmatch(words)
+        if not words or found is None or not any(found.groups()):
+            raise UsageError(f"{option} {text!r} is no duration; {_nearest_duration(words)}")
+        hours, minutes, seconds = (float(found[name] or 0) for name in ("h", "m", "s"))
+        value = 3600 * hours + 60 * minutes + seconds
+    else:
+        value = float(text)
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{option} must be above 0, got {text}; write for example 8s or 1m30s")
+    if value > MAX_SECONDS:
+        raise UsageError(f"{option} {text} is longer than a week; seconds have no suffix or an s: 8s, 1m30s")
+    return value
+
+
+def _nearest_duration(words: str) -> str:
+    number = re.match(r"-?\s*(\d+(?:\.\d+)?)", words)
+    if number is None:
+        return "write for example 8s, 1m, 1m30s or 2h"
+    rest = words[number.end() :].strip()
+    if rest.startswith("ms") or rest.startswith("milli"):
+        return f"did you mean {float(number[1]) / 1000:g}s? Milliseconds are not taken"
+    unit = rest[:1] if rest[:1] in ("h", "m", "s") else "s"
+    return f"did you mean {number[1]}{unit}? Durations are written 8s, 1m, 1m30s or 2h"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as people write it: ``1.5s``, ``1m30s``, ``2h05m``."""
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s" if whole % 60 else f"{whole // 60}m"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes % 60 else f"{minutes // 60}h"
+
+
+def parse_fps(text: str | float, option: str = "--fps") -> float:
+    """Frames a second of ``24``, ``24fps``, ``29.97`` or ``30000/1001``.
+
+    Raises:
+        UsageError: If it is no rate, not above 0, or above 1000.
+    """
+    if isinstance(text, str):
+        found = _FPS.fullmatch(text.strip())
+        if found is None or (found[2] is not None and int(found[2]) == 0):
+            number = re.search(r"\d+(?:\.\d+)?", text)
+            hint = f"did you mean {number[0]}fps?" if number else "write for example 24 or 24fps"
+            raise UsageError(f"{option} {text!r} is no frame rate; {hint}")
+        value = float(found[1]) / int(found[2] or 1)
+    else:
+        value = float(text)
+    if not math.isfinite(value) or not 0 < value <= MAX_FPS:
+        raise UsageError(
+            f"{option} must be above 0 and at most {MAX_FPS:g}, got {text}; the usual ones are 12, 24 and 30"
+        )
+    return value
+
+
+def parse_aspect(text: str, option: str = "--aspect") -> float:
+    """Width divided by height of ``16:9`` or ``1.78``.
+
+    Raises:
+        UsageError: If it is no aspect, or more extreme than 1:16 or 16:1.
+    """
+    found = _ASPECT.fullmatch(text.strip())
+    try:
+        value = float(found[1]) / float(found[2]) if found else float(text)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not 1 / 16 <= value <= 16:
+        raise UsageError(
+            f"{option} {text!r} is no aspect between 1:16 and 16:1; the usual ones are 1:1, 4:3, 16:9 and 9:16"
+        )
+    return value
+
+
+def parse_size(text: str, aspect: str | None = None, option: str = "--size") -> tuple[int, int]:
+    """Height and width of ``128x128`` (WIDTHxHEIGHT) or of ``480p`` with an aspect.
+
+    ``480p`` says the *shorter* side, as players do for upright video too: with 9:16 it is 480 wide. The other side is
+    rounded to the nearest even number.
+
+    Args:
+        text: What the user wrote.
+        aspect: ``16:9`` and the like; only with ``480p`` (default there: 16:9).
+        option: The option's name, for the error.
+
+    Returns:
+        ``(height, width)`` in pixels.
+
+    Raises:
+        UsageError: If it is no size, a side is 0 or beyond 32768, or an aspect is given with both sides.
+    """
+    words = text.strip()
+    pair = _PAIR.fullmatch(words)
+    if pair is not None:
+        width, height = int(pair[1]), int(pair[2])
+        if aspect is not None:
+            raise UsageError(
+                f"--aspect {aspect} goes with one side, as in {option} {min(width, height)}p; {text} has both"
+            )
+    else:
+        lines = _LINES.fullmatch(words)
+        if lines is None:
+            raise UsageError(f"{option} {text!r} is no size; {_nearest_size(words)}")
+        side, ratio = int(lines[1]), parse_aspect(aspect or "16:9")
+        height = side if ratio >= 1 else 2 * round(side / ratio / 2)
+        width = 2 * round(side * ratio / 2) if ratio > 1 else side
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise UsageError(f"{option} {text} is outside 1x1 to {MAX_SIDE}x{MAX_SIDE}; write for example 128x128 or 480p")
+    return height, width
+
+
+def _nearest_size(words: str) -> str:
+    numbers = re.findall(r"\d{1,5}", words)
+    if len(numbers) >= 2:
+        return f"did you mean {numbers[0]}x{numbers[1]} (WIDTHxHEIGHT)?"
+    if numbers:
+        return f"did you mean {numbers[0]}x{numbers[0]} or {numbers[0]}p?"
+    return "write WIDTHxHEIGHT, for example 128x128, or 480p with --aspect 16:9"

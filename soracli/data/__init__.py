@@ -1,0 +1,1 @@
+"""Clips, the procedural world, latent shards and packing."""

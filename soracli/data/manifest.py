@@ -1,0 +1,209 @@
+"""The list of clips: ``clips.jsonl``, one JSON record a line, the first one saying what the file is.
+
+Torch-free and numpy-free. Paths are relative to the manifest's folder for files inside it, so that the folder can be
+moved or mounted elsewhere; files outside are named by their absolute path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+from soracli import __version__
+from soracli.core.errors import DataError
+from soracli.core.files import write_text_atomic
+from soracli.data.video_info import Kind
+
+FORMAT: Final = "sora-clips"
+VERSION: Final = 1
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One training excerpt of one file.
+
+    Attributes:
+        path: The file, relative to the manifest's folder or absolute; written with forward slashes.
+        start: Seconds after the file's first frame where the excerpt begins.
+        num_frames: Frames of the excerpt at ``fps``.
+        fps: Frames a second at which the excerpt is read.
+        height: Height of the file's frames, upright, in pixels.
+        width: Width of the file's frames in pixels.
+        seconds: Length, ``num_frames / fps``.
+        caption: Text of the excerpt, "" when there is none.
+        sha256: Hash of the file's bytes, 64 hex digits.
+        clip_id: Hash of the content: of the file's bytes and of which frames are taken, see ``clip_id_of``.
+        kind: ``video``, ``animation`` or ``image``.
+        split: ``train`` or ``validation``.
+        original_name: The file's name when it was indexed, without folders.
+    """
+
+    path: str
+    start: float
+    num_frames: int
+    fps: float
+    height: int
+    width: int
+    seconds: float
+    caption: str
+    sha256: str
+    clip_id: str
+    kind: Kind
+    split: Split
+    original_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A read manifest.
+
+    Attributes:
+        path: The manifest file.
+        clips: Its clips in file order.
+        options: How it was made.
+        made_by: What made it.
+    """
+
+    path: Path
+    clips: tuple[Clip, ...]
+    options: Mapping[str, Any]
+    made_by: str
+
+    def locate(self, clip: Clip) -> Path:
+        """The file of a clip; relative paths start at the manifest's folder."""
+        return self.path.parent / clip.path
+
+
+def clip_id_of(sha256: str, start: float, num_frames: int, fps: float) -> str:
+    """Content hash of an excerpt: 32 hex digits that change when the file's bytes or the chosen frames do.
+
+    The start counts in microseconds and the rate in millionths, so equal excerpts get equal names however computed.
+    """
+    text = f"{sha256}:{round(start * 1e6)}:{num_frames}:{round(fps * 1e6)}"
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def path_in_manifest(file: Path, folder: Path) -> str:
+    """How a manifest in ``folder`` names a file: relative when it is inside, absolute otherwise."""
+    try:
+        return file.absolute().relative_to(folder.absolute()).as_posix()
+    except ValueError:
+        return file.absolute().as_posix()
+
+
+def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]) -> None:
+    """Write a manifest so that it is whole or the old one.
+
+    Args:
+        path: The file, by habit ``clips.jsonl``.
+        clips: In the order they are to have.
+        options: How it was made; plain JSON values.
+
+    Raises:
+        MachineError: If the disk is full or the folder cannot be written.
+    """
+    header = {"format": FORMAT, "version": VERSION, "made_by": f"sora-trainer {__version__}", "options": dict(options)}
+    records = [header, *(asdict(clip) for clip in clips)]
+    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
+    write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        DataError: If it is missing, no manifest, of a newer version, has no clips, or a line is wrong; it is named.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a manifest; make one: sora clips index {path}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such manifest; make it: sora clips index FOLDER --out {path}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no manifest: not UTF-8 text at byte {error.start}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    # Only \n ends a line: captions may hold the other characters that splitlines takes for line ends.
+    lines = text.split("\n")
+    header = _read_header(path, lines[0])
+    clips = [_read_clip(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    if not clips:
+        raise DataError(f"{path}: has no clips; make it again: sora clips index FOLDER --out {path}")
+    return Manifest(path=path, clips=tuple(clips), options=header["options"], made_by=str(header.get("made_by", "?")))
+
+
+def _read_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        what = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
+        raise DataError(f"{path}:{number}: is not JSON: {what}") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}:{number}: must be a JSON object, got {type(record).__name__}")
+    return record
+
+
+def _read_header(path: Path, line: str) -> dict[str, Any]:
+    again = "make it again: sora clips index FOLDER"
+    if not line.strip():
+        raise DataError(f"{path}:1: is empty, no manifest; {again}")
+    header = _read_object(path, 1, line)
+    if header.get("format") != FORMAT:
+        raise DataError(f'{path}:1: is no manifest: the first line must say "format": "{FORMAT}"; {again}')
+    version = header.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DataError(f"{path}:1: version must be a whole number from 1 on, got {version!r}; {again}")
+    if version > VERSION:
+        raise DataError(
+            f"{path}:1: version {version} is newer than this program reads ({VERSION}); "
+            f"made by {header.get('made_by')}; upgrade sora-trainer"
+        )
+    if not isinstance(header.get("options"), dict):
+        raise DataError(f"{path}:1: options must be an object, got {header.get('options')!r}; {again}")
+    return header
+
+
+def _read_clip(path: Path, number: int, line: str) -> Clip:
+    record = _read_object(path, number, line)
+    where = f"{path}:{number}"
+    names = [field.name for field in fields(Clip)]
+    for name in record:
+        if name not in names:
+            raise DataError(f"{where}: unknown key {name!r}; the keys are {', '.join(names)}")
+    for name in names:
+        if name not in record:
+            raise DataError(f"{where}: {name!r} is missing")
+    for name, kind in get_type_hints(Clip).items():
+        _check_value(where, name, kind, record[name])
+    for name in ("num_frames", "height", "width", "fps", "seconds"):
+        if record[name] <= 0:
+            raise DataError(f"{where}: {name!r} must be above 0, got {record[name]}")
+    if record["start"] < 0:
+        raise DataError(f"{where}: 'start' must not be below 0, got {record['start']}")
+    if "\0" in record["path"] or not record["path"]:
+        raise DataError(f"{where}: 'path' is no file name: {record['path']!r}")
+    if ".." in Path(record["path"]).parts:
+        raise DataError(f"{where}: 'path' leads out of the manifest's folder: {record['path']!r}; name it absolutely")
+    values: dict[str, Any] = {**record, **{name: float(record[name]) for name in ("start", "fps", "seconds")}}
+    return Clip(**values)
+
+
+def _check_value(where: str, name: str, kind: Any, value: Any) -> None:
+    if get_args(kind):
+        if value not in get_args(kind):
+            raise DataError(f"{where}: {name!r} must be one of {', '.join(get_args(kind))}, got {value!r}")
+    elif kind is float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise DataError(f"{where}: {name!r} must be a finite number, got {value!r}")
+    elif not isinstance(value, kind) or isinstance(value, bool):
+        wanted = {int: "a whole number", str: "text"}[kind]
+        raise DataError(f"{where}: {name!r} must be {wanted}, got {value!r}")

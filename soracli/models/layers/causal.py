@@ -1,0 +1,158 @@
+"""Layers over video that never look ahead, with the past passed in and handed back.
+
+Axes: B batch, T frames, C channels, H rows, W columns; ``x`` is ``(B, T, C, H, W)``, kept channels-last. Space is
+mixed by 2D convolutions over stacked frames and time by a convolution of its own, because that is what CPUs and
+GPUs run fastest. What a layer must remember of earlier frames goes through a ``Tape``: nothing is hidden in modules.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+Cache = tuple[Tensor, ...]
+"""The last frames that each time convolution has seen, in the order they run. Empty before the first frame."""
+
+
+class Tape:
+    """Hands each time convolution its past, in order, and collects what the next chunk will need."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._past = iter(cache)
+        self._recorded: list[Tensor] = []
+        self.is_start = not cache
+
+    def exchange(self, x: Tensor, num_frames: int) -> Tensor:
+        """Put the past in front of ``x`` and keep its last frames.
+
+        Args:
+            x: ``(B, T, C, H, W)``.
+            num_frames: How many frames of past; zeros stand in before the first frame.
+
+        Returns:
+            ``(B, num_frames + T, C, H, W)``.
+        """
+        past = x.new_zeros(x.shape[0], num_frames, *x.shape[2:]) if self.is_start else next(self._past)
+        whole = torch.cat([past, x], 1)
+        self._recorded.append(whole[:, whole.shape[1] - num_frames :])
+        return whole
+
+    @property
+    def cache(self) -> Cache:
+        """What was collected, to start the next chunk with."""
+        return tuple(self._recorded)
+
+
+class PositionNorm(nn.Module):
+    """Root-mean-square norm over channels at each position of each frame (Zhang and Sennrich 2019).
+
+    Nothing is averaged over space or time, so neither the length of a video nor its size changes the result.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(N, C, H, W)``."""
+        scale = torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)  # (N, 1, H, W)
+        return x * scale * self.gain[:, None, None]  # (N, C, H, W)
+
+
+class Kernel(nn.Module):
+    """A 2D convolution whose weights are one matrix, (C', k k C).
+
+    The matrix is the channels-last layout of the kernel, so nothing is copied, and optimisers that work on matrices
+    (Muon) take convolutions as they are.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        reach = (in_channels * kernel**2) ** -0.5
+        self.weight = nn.Parameter(torch.empty(out_channels, kernel**2 * in_channels).uniform_(-reach, reach))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, C', H / s, W / s)``."""
+        weight = self.weight.unflatten(1, (self.kernel, self.kernel, -1)).permute(0, 3, 1, 2)  # (C', C, k, k)
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.kernel // 2)  # (N, C', H/s, W/s)
+
+
+class SpaceConv(nn.Module):
+    """A 2D convolution over every frame: kernel (1, k, k), stride (1, s, s)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = Kernel(in_channels, out_channels, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, C, H, W)`` to ``(B, T, C', H / s, W / s)``."""
+        return self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class TimeConv(nn.Module):
+    """A causal convolution over time: kernel (k, 1, 1), the past in front, as one matrix product."""
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.conv = Kernel(kernel * channels, channels)
+
+    def forward(self, x: Tensor, tape: Tape) -> Tensor:
+        """``(B, T, C, H, W)`` to the same shape."""
+        num_frames = x.shape[1]
+        whole = tape.exchange(x, self.kernel - 1)  # (B, k - 1 + T, C, H, W)
+        shifted = [whole[:, start : start + num_frames].flatten(0, 1) for start in range(self.kernel)]
+        stacked = torch.cat(shifted, 1)  # (B T, k C, H, W)
+        return self.conv(stacked).unflatten(0, x.shape[:2])  # (B, T, C, H, W)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU and a convolution, twice, around a skip: the first over space, the second over time."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.space_norm = PositionNorm(channels)
+        self.space = SpaceConv(channels, channels)
+        self.time_norm = PositionNorm(channels)
+        self.time = TimeConv(channels)
+        # The block is the identity at the start: deep stacks train at once.
+        nn.init.zeros_(self.time.conv.weight)
+
+    def forward(self, x: Tensor, tape: Tape) -> Tensor:
+        """``(B, T, C, H, W)`` to the same shape."""
+        batch = x.shape[:2]
+        h = nn.functional.silu(self.space_norm(x.flatten(0, 1))).unflatten(0, batch)  # (B, T, C, H, W)
+        h = self.space(h)  # (B, T, C, H, W)
+        h = nn.functional.silu(self.time_norm(h.flatten(0, 1))).unflatten(0, batch)  # (B, T, C, H, W)
+        return x + self.time(h, tape)  # (B, T, C, H, W)
+
+
+def fold_time(x: Tensor, stride: int, tape: Tape) -> Tensor:
+    """Put every ``stride`` frames into the channels of one; the first frame of a video stands alone, after zeros.
+
+    Args:
+        x: ``(B, T, C, H, W)`` with T = 1 + k * stride at the start of a video, k * stride later.
+        stride: Frames folded together.
+        tape: Tells whether the video starts here.
+
+    Returns:
+        ``(B, ceil(T / stride), stride * C, H, W)``.
+    """
+    if tape.is_start:
+        x = torch.cat([x.new_zeros(x.shape[0], stride - 1, *x.shape[2:]), x], 1)
+    groups = x.unflatten(1, (-1, stride))  # (B, T', stride, C, H, W)
+    return groups.flatten(2, 3)  # (B, T', stride C, H, W)
+
+
+def unfold_time(x: Tensor, stride: int, tape: Tape) -> Tensor:
+    """Undo ``fold_time``: channels become frames; the first latent of a video gives one frame only.
+
+    Args:
+        x: ``(B, T, stride * C, H, W)``.
+        stride: Frames each position holds.
+        tape: Tells whether the video starts here.
+    """
+    frames = x.unflatten(2, (stride, -1)).flatten(1, 2)  # (B, T stride, C, H, W)
+    return frames[:, stride - 1 :] if tape.is_start else frames

@@ -1,0 +1,161 @@
+"""Model folders: ``vae/``, ``dit/``, ``text/`` and ``judge/``, each ``model.safetensors`` and ``config.json``.
+
+Loadable with nothing but this package; nothing is ever unpickled. Weights may be stored in bfloat16 and are float32
+in memory. The hash of a part is that of its weights and configuration, so any change makes another part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from soracli.core.errors import ArtifactError, MachineError
+from soracli.core.files import write_json_atomic
+from soracli.core.latent_spec import LatentSpec
+from soracli.models.config import VAEConfig
+from soracli.models.video_vae import VideoVAE
+from soracli.recipe.section import Section
+
+FORMAT = 1
+S = TypeVar("S", bound=Section)
+
+
+def save_part(
+    folder: Path,
+    kind: str,
+    weights: Mapping[str, Tensor],
+    config: Section,
+    facts: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> str:
+    """Write one part of a model.
+
+    Args:
+        folder: Its folder, made if missing.
+        kind: What it is: ``vae``, ``dit``, ``text``, ``judge``.
+        weights: Tensors by name.
+        config: The section it is built from.
+        facts: JSON values that travel with it.
+        dtype: How floating-point weights are stored.
+
+    Returns:
+        The part's hash.
+
+    Raises:
+        MachineError: If it cannot be written.
+    """
+    stored = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in weights.items()
+    }
+    values = config.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps([kind, values], sort_keys=True).encode())
+    for name, tensor in sorted(stored.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    part_hash = digest.hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "model.safetensors.part"
+        save_file(stored, draft)
+        draft.rename(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise MachineError(f"cannot write {folder}: {error}") from error
+    write_json_atomic(
+        folder / "config.json", {"format": FORMAT, "kind": kind, "hash": part_hash, "config": values, **facts}
+    )
+    return part_hash
+
+
+def read_part(folder: Path, kind: str, section: type[S]) -> tuple[dict[str, Tensor], S, dict[str, Any]]:
+    """Read one part: float32 weights, its section, and all of ``config.json``.
+
+    Raises:
+        ArtifactError: If it is missing, damaged, of another kind, or made by a newer version.
+    """
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder} holds no {kind}: {path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(record, dict) or record.get("kind") != kind:
+        found = record.get("kind") if isinstance(record, dict) else None
+        raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")
+    if record.get("format") != FORMAT:
+        raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
+    try:
+        config = section.model_validate_json(json.dumps(record["config"]))
+        weights = load_file(folder / "model.safetensors")
+    except (KeyError, ValidationError, OSError, SafetensorError) as error:
+        raise ArtifactError(f"{folder} is damaged: {str(error).splitlines()[0]}") from error
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, config, record
+
+
+def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Put weights into a module; all or none.
+
+    Raises:
+        ArtifactError: If a name or shape does not fit.
+    """
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ArtifactError(f"{folder} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
+
+
+def part_folder(model: Path, kind: str) -> Path:
+    """Where a part lives in what a user named: a part, a model folder, or a run with a ``model/``.
+
+    Raises:
+        ArtifactError: If none of them is there.
+    """
+    for candidate in (model / kind, model / "model" / kind, model):
+        if (candidate / "config.json").is_file():
+            return candidate
+    if (model / "run.json").is_file():
+        raise ArtifactError(f"{model} is a run that is not finished: run its training command again to go on")
+    raise ArtifactError(f"{model} holds no {kind}: name a model folder or a finished run")
+
+
+def save_vae(
+    folder: Path, vae: VideoVAE, mean: Tensor, std: Tensor, facts: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> str:
+    """Write a VAE with the mean and deviation ``(C,)`` of its latents; returns its hash."""
+    numbers = {
+        "channels": vae.config.latent_channels,
+        "compression": list(vae.config.compression),
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+    }
+    return save_part(folder, "vae", vae.state_dict(), vae.config, {"latents": numbers, **facts}, dtype)
+
+
+def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE, LatentSpec]:
+    """Read a VAE and what its latents are.
+
+    Args:
+        model: A VAE's folder, a model folder or a finished run.
+        device: Where its weights go.
+
+    Raises:
+        ArtifactError: If there is none or it is damaged.
+    """
+    folder = part_folder(model, "vae")
+    weights, config, record = read_part(folder, "vae", VAEConfig)
+    vae = VideoVAE(config)
+    fill_module(vae, weights, folder)
+    spec = LatentSpec.from_dict({**record.get("latents", {}), "vae_hash": record.get("hash", "")})
+    if spec.compression != config.compression:
+        raise ArtifactError(f"{folder} is damaged: its latents are said to be compressed by {spec.compression}")
+    return vae.eval().requires_grad_(False).to(device), spec

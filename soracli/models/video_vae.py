@@ -1,0 +1,154 @@
+"""The causal video VAE: frames to latents and back, whole or chunk by chunk.
+
+Axes: B batch, C channels, T frames, H rows, W columns. The first frame is encoded alone, so an image is a
+one-frame video; every later group of ``compression[0]`` frames gives one latent.
+Source: MAGViT-v2 (Yu et al. 2023, arXiv:2310.05737), the continuous variant of W.A.L.T (Gupta et al. 2023,
+arXiv:2312.06662). Differs from the source: pixels are folded into channels before the first convolution, 3D
+convolutions are split into space and time, and norms act per position, all to be fast and to stream exactly.
+"""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from soracli.models.config import VAEConfig
+from soracli.models.layers.causal import Cache, PositionNorm, ResidualBlock, SpaceConv, Tape, fold_time, unfold_time
+
+_LOG_VARIANCE = (-12.0, 4.0)
+
+
+class Down(nn.Module):
+    """Halve rows and columns by a strided convolution, then fold frames."""
+
+    def __init__(self, in_channels: int, out_channels: int, temporal_stride: int) -> None:
+        super().__init__()
+        self.temporal_stride = temporal_stride
+        self.space = SpaceConv(in_channels, out_channels, stride=2)
+        self.time = SpaceConv(temporal_stride * out_channels, out_channels, kernel=1)
+
+    def forward(self, x: Tensor, tape: Tape) -> Tensor:
+        """``(B, T, C, H, W)`` to ``(B, T / s, C', H / 2, W / 2)``."""
+        x = self.space(x)  # (B, T, C', H/2, W/2)
+        return self.time(fold_time(x, self.temporal_stride, tape))  # (B, T/s, C', H/2, W/2)
+
+
+class Up(nn.Module):
+    """Double rows and columns by depth to space, then unfold frames."""
+
+    def __init__(self, in_channels: int, out_channels: int, temporal_stride: int) -> None:
+        super().__init__()
+        self.temporal_stride = temporal_stride
+        self.space = SpaceConv(in_channels, 4 * out_channels)
+        self.time = SpaceConv(out_channels, temporal_stride * out_channels, kernel=1)
+
+    def forward(self, x: Tensor, tape: Tape) -> Tensor:
+        """``(B, T, C, H, W)`` to ``(B, T s, C', 2 H, 2 W)``."""
+        x = self.space(x)  # (B, T, 4 C', H, W)
+        x = rearrange(x, "b t (p q c) h w -> b t c (h p) (w q)", p=2, q=2)  # (B, T, C', 2H, 2W)
+        return unfold_time(self.time(x), self.temporal_stride, tape)  # (B, T s, C', 2H, 2W)
+
+
+class Encoder(nn.Module):
+    """Frames to mean and log variance of latents."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        widths = config.widths
+        self.stem = SpaceConv(3 * config.patch_size**2, widths[0])
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+            for width, blocks in zip(widths, config.encoder_blocks, strict=True)
+        )
+        self.downs = nn.ModuleList(
+            Down(fine, coarse, stride)
+            for fine, coarse, stride in zip(widths[:-1], widths[1:], config.temporal_strides, strict=True)
+        )
+        self.norm = PositionNorm(widths[-1])
+        self.head = SpaceConv(widths[-1], 2 * config.latent_channels)
+
+    def forward(self, frames: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        """``(B, 3, T, H, W)`` in [-1, 1] to mean and log variance ``(B, C, T', H', W')``."""
+        p = self.patch_size
+        x = rearrange(frames, "b c t (h p) (w q) -> b t (p q c) h w", p=p, q=p)  # (B, T, 3pp, H/p, W/p)
+        x = self.stem(x)  # (B, T, D, H/p, W/p)
+        for index, level in enumerate(self.levels):
+            for block in level:  # type: ignore[attr-defined]
+                x = block(x, tape)  # (B, T, D, H, W) of this level
+            if index < len(self.downs):
+                x = self.downs[index](x, tape)  # (B, T/s, D', H/2, W/2)
+        h = nn.functional.silu(self.norm(x.flatten(0, 1))).unflatten(0, x.shape[:2])  # (B, T', D, H', W')
+        mean, log_variance = rearrange(self.head(h), "b t (two c) h w -> two b c t h w", two=2)  # 2 (B, C, T', H', W')
+        return mean, log_variance.clamp(*_LOG_VARIANCE)
+
+
+class Decoder(nn.Module):
+    """Latents to frames."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        widths = config.widths[::-1]
+        self.stem = SpaceConv(config.latent_channels, widths[0])
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+            for width, blocks in zip(widths, config.decoder_blocks[::-1], strict=True)
+        )
+        self.ups = nn.ModuleList(
+            Up(coarse, fine, stride)
+            for coarse, fine, stride in zip(widths[:-1], widths[1:], config.temporal_strides[::-1], strict=True)
+        )
+        self.norm = PositionNorm(widths[-1])
+        self.head = SpaceConv(widths[-1], 3 * config.patch_size**2)
+
+    def forward(self, latents: Tensor, tape: Tape) -> Tensor:
+        """``(B, C, T', H', W')`` to frames ``(B, 3, T, H, W)``, about [-1, 1]."""
+        x = rearrange(latents, "b c t h w -> b t c h w")  # (B, T', C, H', W')
+        x = self.stem(x)  # (B, T', D, H', W')
+        for index, level in enumerate(self.levels):
+            for block in level:  # type: ignore[attr-defined]
+                x = block(x, tape)  # (B, T, D, H, W) of this level
+            if index < len(self.ups):
+                x = self.ups[index](x, tape)  # (B, T s, D', 2H, 2W)
+        h = nn.functional.silu(self.norm(x.flatten(0, 1))).unflatten(0, x.shape[:2])  # (B, T, D, H/p, W/p)
+        p = self.patch_size
+        return rearrange(self.head(h), "b t (p q c) h w -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+
+
+class VideoVAE(nn.Module):
+    """Encoder and decoder; latents here are raw, ``LatentSpec`` normalises them."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def encode(self, frames: Tensor, cache: Cache = ()) -> tuple[Tensor, Tensor, Cache]:
+        """Encode a video or its next chunk.
+
+        Args:
+            frames: ``(B, 3, T, H, W)`` in [-1, 1]; T = 1 + k * compression[0] at the start, k * compression[0] later.
+            cache: What the call before returned; empty at the start of a video.
+
+        Returns:
+            Mean and log variance ``(B, C, T', H', W')``, and the cache for the next chunk.
+        """
+        tape = Tape(cache)
+        mean, log_variance = self.encoder(frames, tape)
+        return mean, log_variance, tape.cache
+
+    def decode(self, latents: Tensor, cache: Cache = ()) -> tuple[Tensor, Cache]:
+        """Decode latents or their next chunk.
+
+        Args:
+            latents: ``(B, C, T', H', W')``, raw (not normalised).
+            cache: What the call before returned; empty at the start of a video.
+
+        Returns:
+            Frames ``(B, 3, T, H, W)``, about [-1, 1], and the cache for the next chunk.
+        """
+        tape = Tape(cache)
+        frames = self.decoder(latents, tape)
+        return frames, tape.cache

@@ -1,0 +1,1 @@
+"""One readable file per command: read the recipe, build the parts, loop, write the artifact."""

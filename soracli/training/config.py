@@ -1,0 +1,99 @@
+"""Recipe sections of training: the optimiser and the loop.
+
+Torch-free. Every ``*_every`` counts steps, so all ranks agree on it without talking and two runs of one recipe
+save at the same steps; 0 means never. A step is one update of the weights from one global batch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from soracli.recipe.section import Section
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimiserConfig(Section):
+    """How gradients become updates."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon for hidden matrices, AdamW for the rest; adamw: AdamW for everything."""
+
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, allow_inf_nan=False)
+    """Peak learning rate, of AdamW and of Muon (whose updates are scaled to the size of AdamW's)."""
+
+    weight_decay: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
+    """Decoupled weight decay, on matrices and kernels only; gains and biases never decay."""
+
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    """AdamW's averages of the gradient and of its square."""
+
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps in which the learning rate rises to its peak on a straight line."""
+
+    schedule: Literal["constant", "cosine", "constant_then_decay"] = "constant_then_decay"
+    """After the warm-up: constant; half a cosine to 0; or constant, then a straight line to 0."""
+
+    decay_fraction: float = Field(default=0.2, gt=0, le=1)
+    """Last part of loop.steps that ``constant_then_decay`` spends on its way to 0; unused by the others."""
+
+    gradient_clip: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Largest norm of all gradients together; 0 switches clipping off (the norm is still reported)."""
+
+    max_skipped_steps: int = Field(default=10, ge=1)
+    """Steps in a row whose loss or gradients may be NaN or infinite (they change no weight) before the run ends."""
+
+
+class LoopConfig(Section):
+    """How long training runs and what it does on the way."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Steps in all, across resumes."""
+
+    save_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints. A stop by SIGTERM, SIGUSR1 or ^C saves too; a kill loses up to this many steps."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest complete checkpoints to keep; two survive damage to one."""
+
+    log_every: int = Field(default=10, ge=1)
+    """Steps between lines of metrics.jsonl."""
+
+    sample_every: int = Field(default=0, ge=0)
+    """Steps between samples written to the run folder; 0: none."""
+
+    eval_every: int = Field(default=0, ge=0)
+    """Steps between evaluations on held-out data; 0: none."""
+
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the moving average of the weights, warmed up as min(decay, (1 + n) / (10 + n)); 0: no averaging."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of everything random: weights, order of the data, noise."""
+
+    num_threads: int = Field(default=0, ge=0)
+    """CPU threads per process; 0: all cores this process may use."""
+
+    tensorboard: bool = False
+    """Write TensorBoard event files beside metrics.jsonl (needs the ``tensorboard`` extra)."""
+
+
+HARMLESS_CHANGES = (
+    "loop.steps",
+    "loop.save_every",
+    "loop.keep_checkpoints",
+    "loop.log_every",
+    "loop.sample_every",
+    "loop.eval_every",
+    "loop.num_threads",
+    "loop.tensorboard",
+    "optimiser.max_skipped_steps",
+)
+"""Keys that may change between a run and its resume; any other change would make it another run."""
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether something done every ``every`` steps is due after ``step`` steps; never when ``every`` is 0."""
+    return every > 0 and step > 0 and step % every == 0

@@ -1,0 +1,229 @@
+"""Several processes that train as one: opening the group, averaging, agreeing.
+
+Gradients are averaged by a plain all-reduce after the backward pass, not by a wrapper around the module: the model
+stays itself (any method may be called, accumulation needs no special context, names have no prefix), at the price of
+not hiding the transfer behind the backward pass. Between ranks travel tensors and JSON, never pickles.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from soracli.core import errors
+from soracli.core.errors import MachineError, RecipeError, SoraError
+from soracli.training import ranks
+from soracli.training.device import choose_device
+
+BUCKET_BYTES = 25 * 2**20
+"""Gradients are joined up to this size per transfer: few messages, little extra memory."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that work together, and this one among them.
+
+    Attributes:
+        rank: From 0 to ``size - 1``.
+        size: How many there are; 1 for a process by itself, for which every function here is free.
+        local_rank: Place on this machine.
+        device: Where this process computes.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, the one that writes files and talks to people."""
+        return self.rank == 0
+
+
+@contextmanager
+def open_world(
+    device: str = "auto", timeout_seconds: float = 600.0, environ: Mapping[str, str] = os.environ
+) -> Iterator[World]:
+    """Join the other ranks if a launcher started some; leave in order.
+
+    Args:
+        device: As ``--device``; with several GPUs each rank takes its own.
+        timeout_seconds: How long a rank waits for the others before it gives up.
+        environ: Environment to read ranks from.
+
+    Raises:
+        MachineError: If the others cannot be reached, or there is no such device.
+        UsageError: If a launcher's variables make no sense.
+    """
+    place = ranks.rank_place(environ)
+    if place is None:
+        yield World(0, 1, 0, choose_device(device))
+        return
+    chosen = choose_device(device, place.local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    try:
+        dist.init_process_group(
+            backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
+            # torchrun's agent already listens at the address, which only env:// knows how to join
+            init_method="env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}",
+            rank=place.rank,
+            world_size=place.size,
+            timeout=datetime.timedelta(seconds=timeout_seconds),
+        )
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        raise MachineError(
+            f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
+            f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
+        ) from error
+    try:
+        yield World(place.rank, place.size, place.local_rank, chosen)
+        dist.barrier()  # nobody takes the group away while another still uses it
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier(world: World) -> None:
+    """Wait for all ranks."""
+    if world.size > 1:
+        dist.barrier()
+
+
+def share_of(indices: Sequence[int], world: World) -> list[int]:
+    """This rank's equal part of a global batch, in order of rank; see ``ranks.share_of``.
+
+    Raises:
+        UsageError: If the batch cannot be divided; names the numbers of ranks that fit.
+    """
+    return ranks.share_of(indices, world.rank, world.size)
+
+
+def all_mean(values: Sequence[float], world: World) -> list[float]:
+    """Mean over ranks of each number, the same on every rank; NaN on one rank is NaN everywhere."""
+    if world.size == 1:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(total)
+    means: list[float] = (total / world.size).tolist()
+    return means
+
+
+def agree_on_stop(level: int, world: World) -> int:
+    """The highest stop level (``signals.StopFlag.level``) of all ranks, so that all stop after the same step."""
+    if world.size == 1:
+        return level
+    highest = torch.tensor([level])
+    dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+    return int(highest)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World, weight: float = 1.0) -> None:
+    """Replace gradients by their weighted mean over ranks: ``sum(weight * gradient) / sum(weight)``.
+
+    A parameter with a gradient on some ranks only counts as 0 on the others; one without any gradient keeps none.
+
+    Args:
+        parameters: The same ones in the same order on every rank.
+        world: All ranks call this together.
+        weight: What this rank's loss is a mean over (samples, tokens); equal shares need none.
+    """
+    if world.size == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    # One small message says which gradients exist anywhere and what the weights add up to.
+    present = torch.tensor([float(parameter.grad is not None) for parameter in trained] + [weight], dtype=torch.float64)
+    dist.all_reduce(present)
+    factor = weight / float(present[-1])
+    gradients: list[Tensor] = []
+    for parameter, anywhere in zip(trained, present[:-1].tolist(), strict=True):
+        if anywhere:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+    for bucket in _buckets(gradients):
+        joined = torch.cat([gradient.reshape(-1) for gradient in bucket]).mul_(factor)
+        dist.all_reduce(joined)
+        for gradient, mean in zip(bucket, torch.split(joined, [gradient.numel() for gradient in bucket]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+def broadcast_module(module: nn.Module, world: World) -> None:
+    """Give every rank the weights and buffers of rank 0."""
+    if world.size > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def on_main(function: Callable[[], Any], world: World) -> Any:
+    """Do something on rank 0 only; the others wait for its result, or fail with its error.
+
+    So a busy folder or a full disk, which only rank 0 meets, ends every rank with the same message and none hangs.
+
+    Args:
+        function: Gives a JSON value.
+        world: All ranks call this together.
+
+    Returns:
+        The value, on every rank.
+
+    Raises:
+        SoraError: What rank 0 raised, with its class; another exception of rank 0 arrives elsewhere as SoraError.
+    """
+    if world.size == 1:
+        return function()
+    failure: BaseException | None = None
+    answer: dict[str, Any] = {}
+    if world.is_main:
+        try:
+            answer = {"value": function()}
+        except Exception as error:  # whatever it is, the other ranks must hear of it
+            failure = error
+            answer = {"error": type(error).__name__, "message": str(error)}
+    answer = _broadcast_json(answer)
+    if failure is not None:
+        raise failure
+    if "error" in answer:
+        raise _error_of_rank_0(answer["error"], answer["message"])
+    return answer["value"]
+
+
+def _error_of_rank_0(name: str, message: str) -> SoraError:
+    kind = getattr(errors, name, None)
+    if kind is RecipeError:
+        return RecipeError(message.split("\n"))
+    if isinstance(kind, type) and issubclass(kind, SoraError):
+        return kind(message)
+    return SoraError(f"rank 0: {name}: {message}")
+
+
+def _broadcast_json(value: Any) -> Any:
+    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    length = torch.tensor([data.numel()])
+    dist.broadcast(length, src=0)
+    if dist.get_rank() != 0:
+        data = torch.empty(int(length), dtype=torch.uint8)
+    dist.broadcast(data, src=0)
+    return json.loads(bytes(data.tolist()))
+
+
+def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one type and device, up to ``BUCKET_BYTES`` together."""
+    for _, run in groupby(tensors, key=lambda tensor: (tensor.dtype, tensor.device)):
+        bucket: list[Tensor] = []
+        for tensor in run:
+            if bucket and sum(other.nbytes for other in bucket) + tensor.nbytes > BUCKET_BYTES:
+                yield bucket
+                bucket = []
+            bucket.append(tensor)
+        yield bucket

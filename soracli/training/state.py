@@ -1,0 +1,66 @@
+"""What a training is in the middle of: weights, their average, the optimiser and the step, saved and read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from soracli.core.errors import ArtifactError
+from soracli.training.checkpoint import load_latest, load_module, save_checkpoint
+from soracli.training.ema import ema_tensors, load_ema
+from soracli.training.optimiser import Optimiser
+from soracli.training.optimiser_state import flatten_optimiser, unflatten_optimiser
+
+
+@dataclass
+class TrainState:
+    """The moving parts of one training.
+
+    Attributes:
+        model: What is trained.
+        ema: The average of its weights.
+        optimiser: What updates it.
+        step: Updates done.
+    """
+
+    model: nn.Module
+    ema: AveragedModel
+    optimiser: Optimiser
+    step: int = 0
+
+
+def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
+    """Write a checkpoint of everything; see ``save_checkpoint``."""
+    parts = {"model": dict(state.model.state_dict()), "ema": ema_tensors(state.ema)}
+    parts["optimiser"], record = flatten_optimiser(state.optimiser)
+    facts = {"optimiser": record, "ema_updates": int(state.ema.n_averaged)}
+    return save_checkpoint(folder, state.step, parts, facts, keep)
+
+
+def load_train_state(
+    folder: Path, state: TrainState, note: Callable[[str], None], device: torch.device | str = "cpu"
+) -> bool:
+    """Go back to the newest whole checkpoint, if there is one.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ArtifactError: If there are checkpoints but none fits.
+    """
+    checkpoint = load_latest(folder, note, device) if folder.is_dir() else None
+    if checkpoint is None:
+        return False
+    load_module(state.model, checkpoint.parts["model"], f"checkpoint {checkpoint.path}")
+    try:
+        load_ema(state.ema, checkpoint.parts["ema"], checkpoint.state["ema_updates"])
+        unflatten_optimiser(state.optimiser, checkpoint.parts["optimiser"], checkpoint.state["optimiser"])
+    except KeyError as error:
+        raise ArtifactError(f"checkpoint {checkpoint.path} lacks {error}") from error
+    state.step = checkpoint.step
+    return True

@@ -1,0 +1,106 @@
+"""The batch scripts, run by bash with stand-ins for srun, scontrol and sora, against what each kind of end asks for."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "recipes" / "slurm"
+ARGUMENTS = {
+    "vae": (["nano/vae", "my clips.jsonl"], ["vae", "train", "nano/vae", "--clips", "my clips.jsonl"]),
+    "dit": (["nano/dit", "latents"], ["dit", "train", "nano/dit", "--latents", "latents"]),
+    "latents": (["r", "clips", "vae"], ["latents", "cache", "r", "--clips", "clips", "--vae", "vae"]),
+}
+
+STAND_INS = {
+    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    "scontrol": 'echo "$@" >> "$SEEN.scontrol"',
+    "sleep": ":",
+    "sora": (
+        'printf "%s\\n" "$@" > "$SEEN.sora"; grep SigIgn /proc/$$/status > "$SEEN.ignored"\n'
+        '[ -z "$REASON" ] || echo "$REASON" > "$STOPPED"; exit "$CODE"'
+    ),
+}
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, body in STAND_INS.items():
+        (tools / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tools / name).chmod(0o755)
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def run_it(name: str, reason: str = "", code: int = 0, restarts: int = 0):
+        stopped = run / ("stopped.5" if name == "latents" else "stopped")
+        stopped.write_text("SIGTERM\n")  # of an earlier turn
+        environment = {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "SEEN": str(tmp_path / "seen"),
+            "STOPPED": str(stopped),
+            "REASON": reason,
+            "CODE": str(code),
+            "SLURM_JOB_ID": "70",
+            "SLURM_RESTART_COUNT": str(restarts),
+        }
+        if name == "latents":
+            environment |= {"SLURM_ARRAY_JOB_ID": "60", "SLURM_ARRAY_TASK_ID": "5"}
+        command = ["bash", str(FOLDER / f"{name}.sbatch"), *ARGUMENTS[name][0], str(run), "--set", "loop.steps=9"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        requeued = tmp_path / "seen.scontrol"
+        return done.returncode, requeued.read_text().split() if requeued.exists() else [], tmp_path / "seen.sora"
+
+    return run_it
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_command_is_that_of_a_laptop_with_signals_held_off(run_script, tmp_path, name):
+    code, requeued, seen = run_script(name)
+    assert (code, requeued) == (0, [])
+    expected = [*ARGUMENTS[name][1], "--out", str(tmp_path / "run"), "--set", "loop.steps=9"]
+    assert seen.read_text().splitlines() == expected
+    ignored = int((tmp_path / "seen.ignored").read_text().split()[1], 16)
+    assert ignored & (1 << 9) and ignored & (1 << 14)  # SIGUSR1 (10) and SIGTERM (15)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_error_is_passed_on(run_script, name):
+    assert run_script(name, code=5)[:2] == (5, [])
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_end_of_its_time_asks_for_another_turn(run_script, name):
+    code, requeued, _ = run_script(name, "SIGUSR1", restarts=49)
+    assert code != 0  # 0 would be COMPLETED
+    assert requeued == ["requeue", "60_5" if name == "latents" else "70"]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_not_for_ever(run_script, name):
+    assert run_script(name, "SIGUSR1", restarts=50)[:2] == (1, [])
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_cancelled_job_does_not_come_back(run_script, name):
+    assert run_script(name, "SIGTERM")[:2] == (143, [])
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_that_are_missing_are_named(name):
+    done = subprocess.run(
+        ["bash", str(FOLDER / f"{name}.sbatch"), "only"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode != 0 and f"usage: sbatch {name}.sbatch RECIPE" in done.stderr
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_what_slurm_is_asked_for(name):
+    text = (FOLDER / f"{name}.sbatch").read_text()
+    for line in ("--requeue", "--signal=USR1@120", "--open-mode=append"):
+        assert f"\n#SBATCH {line}\n" in text
+    assert text.index("#SBATCH --signal") < text.index("\nRECIPE=")  # sbatch stops reading at the first command
+    assert not (FOLDER / f"{name}.sbatch").stat().st_mode & stat.S_IWOTH
