@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 import soracli
-from soracli.cli import clips, doctor, recipe
+from soracli.cli import clips, doctor, recipe, vae, world
 from soracli.cli.problems import describe_error
 
 # In the order of --help. A group is one file with ``register(app)``, which must import no torch.
-_GROUPS = (clips, recipe, doctor)
+_GROUPS = (clips, world, vae, recipe, doctor)
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130

@@ -38,6 +38,55 @@ class FramesConfig(Section):
     """Decoded clips that are kept in memory, at most."""
 
 
+class WorldLatentsConfig(Section):
+    """Scenes of the built-in world to cache."""
+
+    videos: int = Field(1000, ge=0)
+    """Scenes cached as videos."""
+    images: int = Field(2000, ge=0)
+    """Further scenes cached as single pictures."""
+    seed: int = Field(11, ge=0)
+    """Which world; the VAE's held-out figures and all evaluations are made on others."""
+    seconds: float = Field(4.0, gt=0, le=600)
+    """Length of a video."""
+    fps: float = Field(12, gt=0, le=120)
+    """Frames a second."""
+    height: int = Field(128, ge=8)
+    """Rows of pixels."""
+    width: int = Field(128, ge=8)
+    """Columns of pixels."""
+    captions: int = Field(6, ge=1, le=64)
+    """Captions written for each scene, half of them short and half long."""
+
+
+class ClipLatentsConfig(Section):
+    """How the clips of a manifest are read before they are cached."""
+
+    fps: float = Field(12, gt=0, le=120)
+    """Frames a second, at most; slower clips keep their own rate."""
+    max_pixels: int = Field(128 * 128, ge=64)
+    """Frames are scaled to about this many pixels, their aspect kept; sides are rounded to ``side_multiple``."""
+    side_multiple: int = Field(32, ge=1)
+    """Of the pixels of a side: the VAE's compression times the DiT's patch."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """Colour under transparent parts."""
+
+
+class LatentSamplesConfig(Section):
+    """What the DiT is shown of a cache."""
+
+    batch_size: int = Field(24, ge=1)
+    """Samples in a step over all ranks, packed into one sequence a rank."""
+    image_share: float = Field(0.4, ge=0, le=1)
+    """Share of samples that are single pictures: images, or the first frame of a video."""
+    world_share: float = Field(0.75, ge=0, le=1)
+    """Share of samples from the world, if the cache holds both it and clips."""
+    latent_frames: tuple[int, ...] = (5, 13)
+    """Lengths of video samples, latent frames; each is drawn as often."""
+    middle_share: float = Field(0.35, ge=0, le=1)
+    """Share of video samples that are cut out of the middle, with a given past, where the clip is long enough."""
+
+
 class VAELossConfig(Section):
     """What a reconstruction pays for."""
 
@@ -49,3 +98,22 @@ class VAELossConfig(Section):
     """Weight of the Kullback-Leibler divergence to a standard normal, a mean over latent numbers."""
     emphasis: float = Field(4.0, ge=0)
     """How much more a pixel counts that differs from its frame's mean colour: 1 + emphasis * distance."""
+
+
+class JudgeDataConfig(Section):
+    """What the judge of world videos learns from: rendered scenes, made worse in the ways generated videos are."""
+
+    world_seed: int = Field(7001, ge=0)
+    """Which world; no other training or evaluation uses it."""
+    scenes: int = Field(2500, ge=1)
+    """Scenes that are drawn once and shown again and again, mirrored or not."""
+    batch_size: int = Field(8, ge=1)
+    """Clips in a step."""
+    blur: float = Field(1.4, ge=0, le=4)
+    """Largest standard deviation of a Gaussian blur, pixels."""
+    noise: float = Field(0.05, ge=0, le=0.5)
+    """Largest standard deviation of added noise, in shares of the range from black to white."""
+    colour_shift: float = Field(0.06, ge=0, le=0.5)
+    """Largest change of a colour channel's gain and of the brightness, likewise."""
+    blocks: float = Field(0.12, ge=0, le=0.5)
+    """Coarsest step that the waves of blocks of 8x8 pixels are rounded to, as strong JPEG compression does."""

@@ -27,10 +27,10 @@ class FramePool:
     """Decoded clips of the world and of a manifest, read when first asked for."""
 
     def __init__(self, config: FramesConfig, manifest: Path | None) -> None:
-        """Look at the manifest; nothing is decoded yet.
+        """Look at the manifest; nothing is decoded yet. Without one every sample comes from the world.
 
         Raises:
-            DataError: If the recipe wants clips and there is no manifest, or none of its clips can be used.
+            DataError: If the recipe wants clips alone and there is no manifest, or it has none to train on.
         """
         self.config = config
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
@@ -38,12 +38,9 @@ class FramePool:
         self._broken: set[int] = set()
         self._clips: list[Clip] = []
         self._manifest: Manifest | None = None
-        if config.world_share < 1:
-            if manifest is None:
-                raise DataError(
-                    f"frames.world_share = {config.world_share:g} leaves {1 - config.world_share:.0%} of the samples to "
-                    "clips, but no --clips was given: name a manifest (sora clips index makes one), or set it to 1"
-                )
+        if manifest is None and config.world_share == 0:
+            raise DataError("frames.world_share = 0 leaves all samples to clips: give --clips (sora clips index makes it)")
+        if manifest is not None and config.world_share < 1:
             self._manifest = read_manifest(manifest)
             self._clips = [clip for clip in self._manifest.clips if clip.split == "train"]
             if not self._clips:

@@ -21,6 +21,7 @@ from soracli.data.video_info import Kind
 
 FORMAT: Final = "sora-clips"
 VERSION: Final = 1
+MADE_BY: Final = f"sora-trainer {__version__}"
 
 Split = Literal["train", "validation"]
 
@@ -109,7 +110,7 @@ def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]
     Raises:
         MachineError: If the disk is full or the folder cannot be written.
     """
-    header = {"format": FORMAT, "version": VERSION, "made_by": f"sora-trainer {__version__}", "options": dict(options)}
+    header = {"format": FORMAT, "version": VERSION, "made_by": MADE_BY, "options": dict(options)}
     records = [header, *(asdict(clip) for clip in clips)]
     lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
     write_text_atomic(path, "\n".join(lines) + "\n")

@@ -62,9 +62,7 @@ def frechet_floor(reference: Tensor, num_samples: int, seed: int = 0) -> float:
     if len(reference) < 2 * num_samples:
         raise ValueError(f"a floor for {num_samples} samples needs {2 * num_samples} real ones, got {len(reference)}")
     order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(seed)).to(reference.device)
-    return frechet_distance(
-        reference[order[:num_samples]], reference[order[num_samples : 2 * num_samples]]
-    )
+    return frechet_distance(reference[order[:num_samples]], reference[order[num_samples : 2 * num_samples]])
 
 
 def kernel_distance(features: Tensor, reference: Tensor) -> float:

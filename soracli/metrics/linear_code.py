@@ -76,20 +76,20 @@ def fit_linear_code(clips: Iterable[Tensor], compression: tuple[int, int, int], 
 
     Args:
         clips: Videos ``(3, T, H, W)`` in [-1, 1], T = 1 + k t, H and W multiples of h and w; all are held in memory
-            as patches. At least one has more than one frame.
+            as patches. Where all are single frames, later groups of frames have no components and decode to grey.
         compression: (t, h, w) of one latent position.
         channels: C, numbers per latent position.
 
     Raises:
-        ValueError: If there is nothing to fit a kind of patch on, or a clip does not fit the compression.
+        ValueError: If there are no clips, or one does not fit the compression.
     """
     firsts, laters = [], []
     for clip in clips:
         first, later = _patches(clip[None].float(), compression)
         firsts.append(first.flatten(0, 3))
         laters.append(later.flatten(0, 3))
-    if sum(map(len, laters)) == 0:
-        raise ValueError("a linear code needs at least one clip of more than one frame")
+    if not firsts:
+        raise ValueError("a linear code needs at least one clip")
     return LinearCode(
         compression=compression,
         first=_fit_basis(torch.cat(firsts), channels),
@@ -109,6 +109,10 @@ def _patches(frames: Tensor, compression: tuple[int, int, int]) -> tuple[Tensor,
 
 def _fit_basis(patches: Tensor, channels: int) -> PatchBasis:
     """Leading principal components of ``(N, D)`` by subspace iteration (Halko, Martinsson and Tropp 2011, 4.4)."""
+    if not len(patches):
+        return PatchBasis(
+            mean=patches.new_zeros(patches.shape[1]), directions=patches.new_zeros(channels, patches.shape[1])
+        )
     mean = patches.mean(0)
     centred = patches - mean
     width = patches.shape[1]

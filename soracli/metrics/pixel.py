@@ -17,8 +17,8 @@ WINDOW = 11
 """Side of the window of SSIM, pixels."""
 _SIGMA = 1.5
 _LUMA = (0.299, 0.587, 0.114)
-# Stabilisers (0.01 L)^2 and (0.03 L)^2 of the source, with the range L = 2 of [-1, 1].
-_C1, _C2 = 0.02**2, 0.06**2
+# Stabilisers (K1 L)^2 and (K2 L)^2 of the source, with the range L = 1.
+_C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(decoded: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -42,8 +42,8 @@ def ssim(decoded: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
     """Structural similarity of each video: the mean over its frames of SSIM on luma (BT.601, gamma as stored).
 
     Source: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity. As there: an
-    11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, only places where the whole window lies inside the frame,
-    no downsampling first.
+    11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, only places where the whole window lies inside the
+    frame, no downsampling first.
 
     Args:
         decoded: ``(B, 3, T, H, W)``, sides at least 11.
@@ -57,8 +57,7 @@ def ssim(decoded: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
     _check(decoded, frames, mask)
     if min(frames.shape[3:]) < WINDOW:
         raise ValueError(f"SSIM needs frames of at least {WINDOW}x{WINDOW}, got {tuple(frames.shape[3:])}")
-    weights = frames.new_tensor(_LUMA)[:, None, None, None]
-    ours, theirs = ((video * weights).sum(1).flatten(0, 1)[:, None] for video in (decoded, frames))  # (B T, 1, H, W)
+    ours, theirs = _luma(decoded), _luma(frames)  # (B T, 1, H, W)
     mean_ours, mean_theirs = _blur(ours), _blur(theirs)
     var_ours = _blur(ours * ours) - mean_ours**2
     var_theirs = _blur(theirs * theirs) - mean_theirs**2
@@ -68,6 +67,12 @@ def ssim(decoded: Tensor, frames: Tensor, mask: Tensor | None = None) -> Tensor:
     values = similarity[:, 0].unflatten(0, (frames.shape[0], -1)).double()  # (B, T, H - 10, W - 10)
     reach = WINDOW // 2
     return _mean_inside(values, None if mask is None else mask[:, :, reach:-reach, reach:-reach])
+
+
+def _luma(video: Tensor) -> Tensor:
+    """``(B, 3, T, H, W)`` in [-1, 1] to ``(B T, 1, H, W)`` in [0, 1]: SSIM compares means, so black must be 0."""
+    grey = (video * video.new_tensor(_LUMA)[:, None, None, None]).sum(1)
+    return (grey.flatten(0, 1)[:, None] + 1) / 2
 
 
 def _blur(images: Tensor) -> Tensor:

@@ -47,3 +47,91 @@ class VAEConfig(Section):
         for stride in self.temporal_strides:
             time *= stride
         return (time, side, side)
+
+
+class JudgeConfig(Section):
+    """The judge that says what a world video shows: how it looks, its sizes, its words, and the world's camera."""
+
+    side: int = Field(128, ge=32, multiple_of=16)
+    """Rows and columns that frames are scaled to before they are looked at."""
+    num_frames: int = Field(17, ge=4)
+    """Frames that are looked at."""
+    seconds_between: float = Field(0.25, gt=0)
+    """Seconds between two of those frames."""
+    widths: tuple[int, int, int] = (24, 48, 64)
+    """Channels at a quarter, an eighth and a sixteenth of the side."""
+    scene_width: int = Field(64, ge=8)
+    """Channels of what is known about each whole frame."""
+    track_width: int = Field(48, ge=8)
+    """Channels of what is known about one object at each frame."""
+    colours: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+    """Words for colours, in the order of the outputs."""
+    shapes: tuple[str, ...] = ("ball", "cube", "cone")
+    """Words for shapes."""
+    sizes: tuple[str, ...] = ("small", "large")
+    """Words for sizes."""
+    motions: tuple[str, ...] = ("rest", "left", "right", "towards", "away", "bounce", "fall")
+    """Words for motions, as an object has them at first."""
+    grounds: tuple[str, ...] = ("grass", "sand", "snow", "stone")
+    """Words for grounds."""
+    cameras: tuple[str, ...] = ("still", "orbit left", "orbit right", "pan left", "pan right", "move in")
+    """Words for camera moves."""
+    camera_distance: float = Field(6.4, gt=0)
+    """Units from the world's camera to the middle of the arena at first."""
+    camera_elevation: float = Field(0.34, gt=0, lt=1.5)
+    """Radians that the camera stands above the ground."""
+    camera_target: float = 0.75
+    """Height the camera looks at, units."""
+    camera_field: float = Field(0.36, gt=0)
+    """Tangent of half the angle of view."""
+
+
+class TextEncoderConfig(Section):
+    """The text encoder that is trained with the DiT."""
+
+    vocabulary_size: int = Field(2048, ge=300, le=65536)
+    """Pieces of text known at most; the 256 bytes are always among them, so any text can be written."""
+    hidden_size: int = Field(256, ge=8)
+    """Width of its states; the DiT projects them to its own."""
+    depth: int = Field(1, ge=0)
+    """Transformer blocks."""
+    num_heads: int = Field(4, ge=1)
+    """Attention heads."""
+    mlp_ratio: float = Field(2.0, gt=0)
+    """Width of the feed-forward layers over ``hidden_size``."""
+    max_tokens: int = Field(96, ge=8)
+    """Longer texts are cut here."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be divisible by num_heads ({self.num_heads})")
+        return self
+
+
+class DiTConfig(Section):
+    """The diffusion transformer."""
+
+    hidden_size: int = Field(256, ge=8)
+    """Width of a token."""
+    depth: int = Field(7, ge=1)
+    """Transformer blocks."""
+    num_heads: int = Field(4, ge=1)
+    """Attention heads; each needs an even width of at least 6."""
+    mlp_ratio: float = Field(4.0, gt=0)
+    """Width of the feed-forward layers over ``hidden_size``."""
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    """Latents in a token (time, rows, columns); time is 1, because every latent frame has its own noise level."""
+    modulation_rank: int = Field(32, ge=0)
+    """0: each block has its own full modulation (DiT's AdaLN-Zero); r: a shared one plus rank r (W.A.L.T's LoRA)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        head = self.hidden_size // self.num_heads
+        if self.hidden_size % self.num_heads or head % 2 or head < 6:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) over num_heads ({self.num_heads}) must be an even number from 6 on"
+            )
+        if self.patch_size[0] != 1 or min(self.patch_size) < 1:
+            raise ValueError(f"patch_size must be (1, rows, columns), got {self.patch_size}")
+        return self

@@ -18,6 +18,7 @@ from soracli.data.captions import METADATA_NAMES, Caption, CaptionTable, read_ca
 from soracli.data.clip_files import FoundFiles, find_clip_files
 from soracli.data.ffmpeg import DEFAULT_TIMEOUT
 from soracli.data.manifest import (
+    MADE_BY,
     Clip,
     clip_id_of,
     path_in_manifest,
@@ -209,7 +210,7 @@ def _clips_of(info: VideoInfo, sha256: str, options: IndexOptions) -> list[Clip]
 
 
 def _known_clips(out: Path, options: IndexOptions, overwrite: bool) -> dict[str, list[Clip]]:
-    """Clips by file hash of the manifest that is there, if it was made with the same options."""
+    """Clips by file hash of the manifest that is there, if this version made it with the same options."""
     if not out.exists():
         return {}
     try:
@@ -219,7 +220,7 @@ def _known_clips(out: Path, options: IndexOptions, overwrite: bool) -> dict[str,
             return {}
         raise UsageError(f"{error}; or replace it: --overwrite") from None
     # What is wrong with a damaged file is not in the manifest, so it is looked at again to be reported again.
-    if dict(old.options) != _recorded(options) or options.keep_damaged:
+    if old.made_by != MADE_BY or dict(old.options) != _recorded(options) or options.keep_damaged:
         return {}
     known: dict[str, dict[str, Clip]] = {}
     for clip in old.clips:

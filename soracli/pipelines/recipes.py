@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from soracli.data.config import FramesConfig, VAELossConfig
-from soracli.models.config import VAEConfig
+from soracli.data.config import (
+    ClipLatentsConfig,
+    FramesConfig,
+    JudgeDataConfig,
+    LatentSamplesConfig,
+    VAELossConfig,
+    WorldLatentsConfig,
+)
+from soracli.diffusion.config import FlowConfig, OrderConfig
+from soracli.models.config import DiTConfig, JudgeConfig, TextEncoderConfig, VAEConfig
 from soracli.recipe.section import Section
 from soracli.training.config import LoopConfig, OptimiserConfig
 
@@ -21,7 +29,41 @@ class VaeTrainRecipe(Section):
     loop: LoopConfig = LoopConfig()
 
 
+class LatentsCacheRecipe(Section):
+    """A cache of latents."""
+
+    kind: Literal["latents.cache"] = "latents.cache"
+    world: WorldLatentsConfig = WorldLatentsConfig()
+    clips: ClipLatentsConfig = ClipLatentsConfig()
+
+
+class DitTrainRecipe(Section):
+    """A training of the diffusion transformer and its text encoder."""
+
+    kind: Literal["dit.train"] = "dit.train"
+    dit: DiTConfig = DiTConfig()
+    text: TextEncoderConfig = TextEncoderConfig()
+    samples: LatentSamplesConfig = LatentSamplesConfig()
+    flow: FlowConfig = FlowConfig()
+    order: OrderConfig = OrderConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    loop: LoopConfig = LoopConfig()
+
+
+class JudgeTrainRecipe(Section):
+    """A training of the judge of world videos."""
+
+    kind: Literal["judge.train"] = "judge.train"
+    judge: JudgeConfig = JudgeConfig()
+    data: JudgeDataConfig = JudgeDataConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    loop: LoopConfig = LoopConfig()
+
+
 RECIPES: dict[str, type[Section]] = {
     "vae.train": VaeTrainRecipe,
+    "latents.cache": LatentsCacheRecipe,
+    "dit.train": DitTrainRecipe,
+    "judge.train": JudgeTrainRecipe,
 }
 """Recipe classes by the ``kind`` that a file states."""

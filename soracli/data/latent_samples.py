@@ -1,0 +1,91 @@
+"""What the DiT is shown: pictures and stretches of cached videos, drawn by (seed, step, sample)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from soracli.core.errors import DataError
+from soracli.data.config import LatentSamplesConfig
+from soracli.data.latents import Entry, LatentCache
+
+
+@dataclass(frozen=True)
+class LatentSample:
+    """A picture or a stretch of a video.
+
+    Attributes:
+        latents: ``(C, T, H, W)``, normalised.
+        seconds: ``(T,)`` time of each latent frame, the first of the stretch at 0.
+        one_frame: ``(T,)`` bool, whether it holds a single frame.
+        begins: Whether the stretch begins where its video begins.
+        caption: Its text.
+    """
+
+    latents: Tensor
+    seconds: Tensor
+    one_frame: Tensor
+    begins: bool
+    caption: str
+
+
+class LatentSampler:
+    """Draws samples from a cache."""
+
+    def __init__(self, cache: LatentCache, config: LatentSamplesConfig) -> None:
+        """Sort the entries.
+
+        Raises:
+            DataError: If the cache is empty, or holds only pictures where videos are wanted.
+        """
+        self.cache, self.config = cache, config
+        self._by_source = [
+            [entry for entry in cache.entries if entry.source == source] for source in ("world", "clips")
+        ]
+        self._videos = [[entry for entry in entries if entry.shape[1] > 1] for entries in self._by_source]
+        if not cache.entries:
+            raise DataError(f"{cache.folder} holds no latents: run sora latents cache")
+        if config.image_share < 1 and not any(self._videos):
+            raise DataError(f"{cache.folder} holds pictures only: set samples.image_share = 1, or cache videos")
+
+    def sample(self, generator: torch.Generator) -> LatentSample:
+        """Draw one sample."""
+        config = self.config
+        picture = _uniform(generator) < config.image_share
+        groups = self._by_source if picture else self._videos
+        from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
+        entries = groups[0] if from_world else groups[1]
+        entry = entries[_integer(generator, len(entries))]
+        latents = self.cache.latents(entry)
+        if picture:
+            return self._stretch(entry, latents, 0, 1, entry.still_captions, generator)
+        wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
+        count = min(wanted, latents.shape[1])
+        room = latents.shape[1] - count
+        middle = room > 0 and count > 1 and _uniform(generator) < config.middle_share
+        start = 1 + _integer(generator, room) if middle else 0
+        return self._stretch(entry, latents, start, count, entry.captions, generator)
+
+    def _stretch(
+        self, entry: Entry, latents: Tensor, start: int, count: int, captions: tuple[str, ...], generator: torch.Generator
+    ) -> LatentSample:
+        times = torch.tensor(self.cache.spec.latent_times(start + count, entry.fps)[start:])
+        one_frame = torch.zeros(count, dtype=torch.bool)
+        one_frame[0] = start == 0
+        return LatentSample(
+            latents=latents[:, start : start + count],
+            seconds=times - times[0],
+            one_frame=one_frame,
+            begins=start == 0,
+            caption=captions[_integer(generator, len(captions))] if captions else "",
+        )
+
+
+def _integer(generator: torch.Generator, count: int) -> int:
+    return int(torch.randint(count, (1,), generator=generator))
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand(1, generator=generator))

@@ -1,0 +1,165 @@
+"""Cached latents: shards addressed by content, with the captions and the ``LatentSpec`` beside them.
+
+::
+
+    latents/latents.json             format, LatentSpec, statistics of what is cached
+    latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16
+    latents/shards/HASH.json         a record an entry: what it is, captions, rate, length
+
+A shard's name is the hash of all that decides its content: the entries, how they were decoded, the VAE and the format.
+So a cache is never stale: change anything and it is another shard. A shard under its final name is whole, and caching
+the same again makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from soracli.core.errors import ArtifactError, DataError, MachineError
+from soracli.core.files import finish_file, write_json_atomic
+from soracli.core.latent_spec import LatentSpec
+
+FORMAT = 1
+Source = Literal["world", "clips"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cached video or image.
+
+    Attributes:
+        shard: Name of its shard.
+        number: Its number there.
+        source: The world or a manifest.
+        name: Which scene or clip.
+        fps: Frames a second.
+        shape: ``(C, T, H, W)`` of its latents.
+        captions: Texts of the moving picture.
+        still_captions: Texts of its first frame.
+    """
+
+    shard: str
+    number: int
+    source: Source
+    name: str
+    fps: float
+    shape: tuple[int, int, int, int]
+    captions: tuple[str, ...]
+    still_captions: tuple[str, ...]
+
+
+def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
+    """Name of the shard with this content: 32 hex digits of a SHA-256."""
+    text = json.dumps({"format": FORMAT, "vae": spec.vae_hash, **description}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def has_shard(folder: Path, name: str) -> bool:
+    """Whether a shard is there, whole."""
+    return (folder / "shards" / f"{name}.json").is_file()
+
+
+def write_shard(folder: Path, name: str, latents: Sequence[Tensor], records: Sequence[Mapping[str, Any]]) -> None:
+    """Write a shard; its record comes last, so a shard with a record is whole.
+
+    Args:
+        folder: The cache.
+        name: Of ``shard_name``.
+        latents: Normalised latents ``(C, T, H, W)``.
+        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``.
+
+    Raises:
+        MachineError: If the disk is full or cannot be written.
+    """
+    path = folder / "shards" / f"{name}.safetensors"
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({str(number): value.half().contiguous() for number, value in enumerate(latents)}, part)
+        finish_file(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise MachineError(f"cannot write {path}: {error}") from error
+    entries = [
+        {**record, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)
+    ]
+    write_json_atomic(path.with_suffix(".json"), entries)
+
+
+def write_index(folder: Path, spec: LatentSpec, shards: Sequence[str], statistics: Mapping[str, Any]) -> None:
+    """Write ``latents.json``: which shards make up this cache."""
+    record = {"format": FORMAT, "kind": "latents", "spec": spec.to_dict(), "shards": list(shards), **statistics}
+    write_json_atomic(folder / "latents.json", record)
+
+
+class LatentCache:
+    """A cache opened for reading; latents are read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the index and every shard's record.
+
+        Raises:
+            ArtifactError: If the cache is missing, unfinished, damaged or of a newer format.
+        """
+        path = folder / "latents.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{folder} holds no finished cache: make it with sora latents cache --out {folder}") from None
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} cannot be read: {error}") from error
+        if not isinstance(record, dict) or record.get("kind") != "latents" or record.get("format") != FORMAT:
+            raise ArtifactError(f"{path} is no cache of latents of format {FORMAT}")
+        self.folder = folder
+        self.spec = LatentSpec.from_dict(record["spec"])
+        self.entries = tuple(entry for name in record["shards"] for entry in self._read_records(name))
+        self._tensors: dict[str, dict[str, Tensor]] = {}
+
+    def _read_records(self, name: str) -> list[Entry]:
+        path = self.folder / "shards" / f"{name}.json"
+        try:
+            return [
+                Entry(
+                    shard=name,
+                    number=number,
+                    source=record["source"],
+                    name=record["name"],
+                    fps=float(record["fps"]),
+                    shape=tuple(record["shape"]),
+                    captions=tuple(record["captions"]),
+                    still_captions=tuple(record["still_captions"]),
+                )
+                for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{path} is missing or damaged ({error!r}): run sora latents cache again") from error
+
+    def latents(self, entry: Entry) -> Tensor:
+        """Normalised latents ``(C, T, H, W)`` in float32; a shard that was read stays in memory.
+
+        Raises:
+            ArtifactError: If the shard is damaged.
+        """
+        if entry.shard not in self._tensors:
+            path = self.folder / "shards" / f"{entry.shard}.safetensors"
+            try:
+                with safe_open(path, framework="pt") as file:
+                    self._tensors[entry.shard] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                raise ArtifactError(f"{path} is missing or damaged ({error}): run sora latents cache again") from error
+        latents = self._tensors[entry.shard].get(str(entry.number))
+        if latents is None or tuple(latents.shape) != entry.shape:
+            raise ArtifactError(f"shard {entry.shard} does not hold what its record says: remove it and cache again")
+        if not bool(torch.isfinite(latents).all()):
+            raise DataError(f"latents of {entry.name} are not finite: cache it again")
+        return latents.float()

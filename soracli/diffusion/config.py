@@ -1,0 +1,38 @@
+"""Recipe sections of diffusion, torch-free."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from soracli.recipe.section import Section
+
+
+class FlowConfig(Section):
+    """How noise is mixed in, in training."""
+
+    shift: float = Field(1.5, gt=0, le=20)
+    """How far times lean towards noise, in training and sampling; 1 is even."""
+    text_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of samples that see no text: they make classifier-free guidance possible."""
+    context_noise: float = Field(0.15, ge=0, lt=1)
+    """Half of the samples have noise up to this level on what is already there, so that the model forgives its own
+    errors over a minute. It is told the level."""
+
+
+class OrderConfig(Section):
+    """In which order the latent frames of a sample are made."""
+
+    first_block: int = Field(5, ge=1)
+    """Latent frames of the first block of a video that begins here."""
+    block: int = Field(4, ge=1)
+    """Latent frames of every later block."""
+    forward: float = Field(0.8, ge=0)
+    """Weight of samples made from the beginning to the end."""
+    animate: float = Field(0.05, ge=0)
+    """Weight of samples whose first latent is given."""
+    backward: float = Field(0.05, ge=0)
+    """Weight of samples whose end is given, made towards the beginning."""
+    between: float = Field(0.05, ge=0)
+    """Weight of samples whose two ends are given."""
+    scattered: float = Field(0.05, ge=0)
+    """Weight of samples with given latents anywhere."""

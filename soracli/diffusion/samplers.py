@@ -1,0 +1,53 @@
+"""From noise to data along a velocity: plain functions over ``velocity(x, t)``.
+
+``x`` is of any shape, ``t`` a number, and ``times`` run from 1 (noise) down to 0 (data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor
+
+Velocity = Callable[[Tensor, float], Tensor]
+SamplerName = Literal["euler", "heun"]
+
+
+def sample_euler(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
+    """One evaluation a step; the error of the whole way falls like the step (order 1)."""
+    for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        x = x + (then - now) * velocity(x, now)
+    return x
+
+
+def sample_heun(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
+    """Two evaluations a step, order 2; the last step is Euler's, for at t = 0 there is nothing left to remove.
+
+    Source: Karras et al. 2022 (arXiv:2206.00364), Algorithm 1 without churn.
+    """
+    for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        slope = velocity(x, now)
+        ahead = x + (then - now) * slope
+        if then > 0:
+            slope = 0.5 * (slope + velocity(ahead, then))
+        x = x + (then - now) * slope
+    return x
+
+
+SAMPLERS: dict[SamplerName, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
+    "euler": sample_euler,
+    "heun": sample_heun,
+}
+"""Samplers by their name in options and recipes."""
+
+
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598), on all channels.
+
+    Args:
+        conditional: Velocity with the prompt.
+        unconditional: Velocity without it, or with a negative one.
+        scale: 1 is the conditional velocity alone; more goes further from the unconditional one.
+    """
+    return unconditional + scale * (conditional - unconditional)

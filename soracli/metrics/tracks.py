@@ -1,0 +1,141 @@
+"""From maps of what each pixel shows to objects followed over frames.
+
+Every pixel of an object says which colour it has and where its object's middle is; pixels of one colour whose middles
+agree are one object, also when another one stands in front and cuts it in two. Objects of one colour are followed from
+frame to frame by the nearest expected place.
+
+Axes: T frames, M side of the maps; places in half sides of the frame, to the right and down from its middle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+THRESHOLD = 0.5
+"""Probability of an object from which on a pixel counts."""
+FEWEST_PIXELS = 5
+"""Pixels of one frame, on maps of 64x64, that make an object there."""
+REACH = 0.11
+"""How far votes for the middle of one object lie apart; grows with the object's own size, see ``_group``."""
+MOST_OF_ONE_COLOUR = 6
+"""Objects of one colour that are told apart in a frame."""
+_CELL = 0.05
+GATE = 0.45
+"""How far from where it is expected an object may be found in the next frame."""
+FEWEST_FRAMES = 4
+"""Frames that an object must be seen in, or all of a shorter video."""
+
+
+@dataclass
+class _Track:
+    colour: int
+    places: list[tuple[int, Tensor]] = field(default_factory=list)
+    members: dict[int, Tensor] = field(default_factory=dict)
+
+    def expected(self, frame: int) -> Tensor:
+        """Where it should be at a frame: on from the last two places, or at the last."""
+        last, place = self.places[-1]
+        if len(self.places) == 1 or frame - last > 2:
+            return place
+        before, former = self.places[-2]
+        return place + (place - former) * ((frame - last) / (last - before))
+
+
+def track_objects(there: Tensor, colour: Tensor, centre: Tensor) -> tuple[Tensor, list[int]]:
+    """Join pixels to objects and follow them.
+
+    Args:
+        there: ``(T, M, M)`` probability of an object.
+        colour: ``(T, colours, M, M)`` probabilities of its colour.
+        centre: ``(T, 2, M, M)`` where its middle is.
+
+    Returns:
+        Which pixels each of the N objects has, ``(T, N, M, M)`` bool, and the number of each one's colour; the most
+        seen first.
+    """
+    tracks: list[_Track] = []
+    scale = (there.shape[-1] / 64) ** 2
+    for frame in range(len(there)):
+        found = _objects_in_frame(there[frame], colour[frame], centre[frame], scale)
+        _extend(tracks, found, frame)
+    enough = min(FEWEST_FRAMES, len(there))
+    kept = [track for track in tracks if len(track.members) >= enough]
+    kept.sort(key=lambda track: -sum(int(member.sum()) for member in track.members.values()))
+    member = torch.zeros(len(there), len(kept), *there.shape[1:], dtype=torch.bool)
+    for number, track in enumerate(kept):
+        for frame, pixels in track.members.items():
+            member[frame, number] = pixels
+    return member, [track.colour for track in kept]
+
+
+def _objects_in_frame(there: Tensor, colour: Tensor, centre: Tensor, scale: float) -> list[tuple[int, Tensor, Tensor]]:
+    """Colour, middle ``(2,)`` and pixels ``(M, M)`` of every object in one frame."""
+    shown = there > THRESHOLD
+    named = colour.argmax(0)
+    # A pixel is believed when most of the object's pixels around it say the same: edges blend two colours.
+    votes = functional.one_hot(named, len(colour)).permute(2, 0, 1).float() * shown * colour
+    smooth = functional.avg_pool2d(votes[None], 3, stride=1, padding=1)[0]
+    named = smooth.argmax(0)
+    found = []
+    for number in named[shown].unique().tolist():
+        for middle, pixels in _group(shown & (named == number), centre, scale):
+            found.append((int(number), middle, pixels))
+    return found
+
+
+def _group(left: Tensor, centre: Tensor, scale: float) -> list[tuple[Tensor, Tensor]]:
+    """Split pixels of one colour into objects by their votes for a middle: the densest place first."""
+    groups: list[tuple[Tensor, Tensor]] = []
+    rows, columns = left.nonzero(as_tuple=True)
+    votes = centre[:, rows, columns].T
+    while len(rows) >= FEWEST_PIXELS * scale and len(groups) < MOST_OF_ONE_COLOUR:
+        middle = _densest(votes)
+        near = (votes - middle).norm(dim=-1) < REACH
+        middle = votes[near].mean(0)
+        # A large object's votes are further apart, so its reach grows with its area.
+        reach = max(REACH, 0.6 * (float(near.sum()) / scale) ** 0.5 / 32)
+        taken = (votes - middle).norm(dim=-1) < reach
+        if int(taken.sum()) < FEWEST_PIXELS * scale:
+            break
+        pixels = torch.zeros_like(left)
+        pixels[rows[taken], columns[taken]] = True
+        groups.append((middle, pixels))
+        rows, columns, votes = rows[~taken], columns[~taken], votes[~taken]
+    return groups
+
+
+def _densest(votes: Tensor) -> Tensor:
+    """The mean ``(2,)`` of the votes ``(n, 2)`` in the fullest 3x3 cells of a coarse grid."""
+    cells = ((votes.clamp(-1.5, 1.5) + 1.5) / _CELL).long()
+    side = round(3 / _CELL) + 1
+    counts = torch.bincount(cells[:, 0] * side + cells[:, 1], minlength=side * side).view(1, 1, side, side)
+    around = functional.avg_pool2d(counts.float(), 3, stride=1, padding=1).flatten()
+    best = int(around.argmax())
+    inside = ((cells[:, 0] - best // side).abs() <= 1) & ((cells[:, 1] - best % side).abs() <= 1)
+    return votes[inside].mean(0)
+
+
+def _extend(tracks: list[_Track], found: list[tuple[int, Tensor, Tensor]], frame: int) -> None:
+    """Give each object of a frame to the track of its colour that expects it nearest, or begin a track."""
+    pairs = sorted(
+        (float((track.expected(frame) - middle).norm()), row, column)
+        for row, track in enumerate(tracks)
+        for column, (colour, middle, _) in enumerate(found)
+        if colour == track.colour
+    )
+    used_tracks: set[int] = set()
+    used_found: set[int] = set()
+    for distance, row, column in pairs:
+        gate = GATE * (1 + 0.5 * (frame - tracks[row].places[-1][0] - 1))
+        if distance < gate and row not in used_tracks and column not in used_found:
+            used_tracks.add(row)
+            used_found.add(column)
+            tracks[row].places.append((frame, found[column][1]))
+            tracks[row].members[frame] = found[column][2]
+    for column, (colour, middle, pixels) in enumerate(found):
+        if column not in used_found:
+            tracks.append(_Track(colour, [(frame, middle)], {frame: pixels}))

@@ -1,0 +1,113 @@
+"""The diffusion transformer: packed tokens to velocities.
+
+Axes: L tokens of all samples, D width, P numbers in a patch, R condition rows (one a latent frame), N heads.
+Convention: t = 0 is data, t = 1 is noise; the output is the velocity, noise minus data.
+Source: DiT (Peebles and Xie 2022, arXiv:2212.09748) with text as tokens of the same sequence, rotary positions in
+seconds and pixels, QK-norm, and a noise level of its own for every latent frame (Diffusion Forcing, Chen et al. 2024,
+arXiv:2407.01392). Differs from the source: conditions are per token, not per sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soracli.models.config import DiTConfig
+from soracli.models.layers.attention import Keys
+from soracli.models.layers.embeddings import NumberEmbedding
+from soracli.models.layers.rope import rope_angles, rope_frequencies
+from soracli.models.layers.transformer import DiTBlock, Modulation, start_small, zero_linear
+from soracli.models.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier tokens left behind, by segment: keys and values of every layer, and where they stand.
+
+    Attributes:
+        keys: ``keys[layer][segment]``.
+        coordinates: ``(M, 3)`` by segment.
+    """
+
+    keys: tuple[tuple[Keys, ...], ...]
+    coordinates: tuple[Tensor, ...]
+
+
+class DiT(nn.Module):
+    """Velocities of the tokens that are being made, given text and what is already there."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: DiTConfig, latent_channels: int, text_width: int) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.hidden_size
+        patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2] * latent_channels
+        self.patch_embed = nn.Linear(patch, dim)
+        self.text_embed = nn.Linear(text_width, dim)
+        self.kind_embed = nn.Embedding(3, dim)
+        self.time_embed = NumberEmbedding(dim)
+        self.step_embed = NumberEmbedding(dim)
+        self.guidance_embed = NumberEmbedding(dim)
+        self.shared = Modulation(dim, 0) if config.modulation_rank else None
+        self.blocks = nn.ModuleList(
+            DiTBlock(dim, config.num_heads, config.mlp_ratio, config.modulation_rank) for _ in range(config.depth)
+        )
+        self.final_modulation = nn.Linear(dim, 2 * dim)
+        self.final = nn.Linear(dim, patch)
+        self.register_buffer("frequencies", rope_frequencies(dim // config.num_heads), persistent=False)
+        self._start()
+
+    def _start(self) -> None:
+        """DiT's start: the network gives exactly 0, and every block is the identity."""
+        self.apply(start_small)
+        for embedding in (self.step_embed, self.guidance_embed):
+            zero_linear(embedding.embed_out)
+        for block in self.blocks:
+            zero_linear(block.modulation.expand)  # type: ignore[union-attr, arg-type]
+        if self.shared is not None:
+            zero_linear(self.shared.expand)
+        zero_linear(self.final_modulation)
+        zero_linear(self.final)
+
+    def forward(self, tokens: Tokens, text_states: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
+        """One pass over a packed sequence.
+
+        Args:
+            tokens: The sequence; see ``Tokens``.
+            text_states: ``(Lt, text width)`` of the text encoder.
+            past: Keys and values of earlier tokens of each segment, which every token of the segment sees.
+
+        Returns:
+            Velocities ``(Ln, P)`` of the wanted tokens, and this sequence's own keys and values.
+        """
+        lengths = [segment.length for segment in tokens.segments]
+        text = self.text_embed(text_states)  # (Lt, D)
+        video = self.patch_embed(tokens.patches.to(text.dtype)) if len(tokens.patches) else text[:0]  # (Lv, D)
+        x = torch.cat([text, video])[tokens.order] + self.kind_embed(tokens.kind)  # (L, D)
+
+        noise, step, guidance = tokens.conditions.unbind(-1)  # 3 (R,)
+        condition = self.time_embed(noise) + self.step_embed(step) + self.guidance_embed(guidance)  # (R, D)
+        condition = functional.silu(condition)  # (R, D)
+        shared = self.shared(condition) if self.shared is not None else 0.0  # (R, 6 D)
+
+        angles = rope_angles(tokens.coordinates, self.frequencies)  # (L, K / 2)
+        past_angles = None
+        if past is not None:
+            past_angles = [rope_angles(place, self.frequencies) for place in past.coordinates]  # S (M, K / 2)
+        kept: list[tuple[Keys, ...]] = []
+        for layer, block in enumerate(self.blocks):
+            before: Sequence[Keys] | None = past.keys[layer] if past is not None else None
+            x, keys = block(
+                x, condition, shared, tokens.row, angles, tokens.segments, before, past_angles
+            )  # (L, D)
+            kept.append(tuple(keys))
+
+        wanted = x[tokens.wanted]  # (Ln, D)
+        shift, scale = self.final_modulation(condition)[tokens.row[tokens.wanted]].chunk(2, -1)  # 2 (Ln, D)
+        wanted = functional.layer_norm(wanted, wanted.shape[-1:], eps=1e-6) * (1 + scale) + shift  # (Ln, D)
+        return self.final(wanted), Past(tuple(kept), tokens.coordinates.split(lengths))  # (Ln, P)

@@ -1,0 +1,104 @@
+"""Everything that makes a video from a prompt, as one thing that is loaded from a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from soracli.core.errors import ArtifactError
+from soracli.core.latent_spec import LatentSpec
+from soracli.models.config import DiTConfig, TextEncoderConfig
+from soracli.models.dit import DiT
+from soracli.models.store import fill_module, load_vae, part_folder, read_part, save_part
+from soracli.models.text_encoder import TextEncoder
+from soracli.models.tokenizer import encode_text, load_tokenizer, save_tokenizer
+from soracli.models.video_vae import VideoVAE
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A DiT with the text encoder it was trained with and the VAE whose latents it makes.
+
+    Attributes:
+        dit: The transformer.
+        text: The text encoder.
+        tokenizer: Its tokens.
+        vae: The video VAE.
+        spec: Of its latents.
+        defaults: JSON values the training recommends: sampling settings, rate, sizes.
+        model_hash: Of the DiT.
+    """
+
+    dit: DiT
+    text: TextEncoder
+    tokenizer: Tokenizer
+    vae: VideoVAE
+    spec: LatentSpec
+    defaults: Mapping[str, Any]
+    model_hash: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.dit.final.weight.device
+
+    def prompt_tokens(self, prompt: str) -> Tensor:
+        """Token numbers ``(n,)`` of a prompt; the empty one gives the mark of no text."""
+        return torch.tensor(encode_text(self.tokenizer, prompt, self.text.config.max_tokens))
+
+
+def save_dit(
+    folder: Path,
+    dit: Mapping[str, Tensor],
+    config: DiTConfig,
+    text: TextEncoder,
+    tokenizer: Tokenizer,
+    spec: LatentSpec,
+    facts: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> str:
+    """Write ``dit/`` and ``text/`` into a model folder; returns the DiT's hash."""
+    text_hash = save_part(folder / "text", "text", text.state_dict(), text.config, {}, dtype)
+    save_tokenizer(tokenizer, folder / "text")
+    about = {"latents": spec.to_dict(), "text_hash": text_hash, **facts}
+    return save_part(folder / "dit", "dit", dit, config, about, dtype)
+
+
+def load_generator(model: Path, device: torch.device | str = "cpu") -> Generator:
+    """Read a whole model: a folder with ``vae/``, ``dit/`` and ``text/``, or a run with such a ``model/``.
+
+    Raises:
+        ArtifactError: If a part is missing or damaged, or the parts were not made for each other.
+    """
+    folder = part_folder(model, "dit")
+    weights, config, record = read_part(folder, "dit", DiTConfig)
+    text_folder = folder.parent / "text"
+    text_weights, text_config, text_record = read_part(text_folder, "text", TextEncoderConfig)
+    vae, spec = load_vae(folder.parent, device)
+    made_for = LatentSpec.from_dict(record.get("latents", {}))
+    if made_for != spec:
+        raise ArtifactError(
+            f"{folder} was trained on latents of VAE {made_for.vae_hash[:12]}, but {folder.parent / 'vae'} is "
+            f"{spec.vae_hash[:12]}: put the VAE beside it that it was trained with"
+        )
+    if record.get("text_hash") != text_record["hash"]:
+        raise ArtifactError(f"{text_folder} is not the text encoder that {folder} was trained with")
+    text = TextEncoder(text_config)
+    fill_module(text, text_weights, text_folder)
+    dit = DiT(config, spec.channels, text_config.hidden_size)
+    fill_module(dit, weights, folder)
+    return Generator(
+        dit=dit.eval().requires_grad_(False).to(device),
+        text=text.eval().requires_grad_(False).to(device),
+        tokenizer=load_tokenizer(text_folder),
+        vae=vae,
+        spec=spec,
+        defaults=record.get("defaults", {}),
+        model_hash=str(record["hash"]),
+    )

@@ -1,0 +1,102 @@
+"""Attention inside segments of one packed sequence, with keys and values of earlier tokens if there are any.
+
+Axes: L tokens of all segments, N heads, K width of a head, D = N K. Nothing is padded: each segment attends by itself,
+so the result is that of the segment alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soracli.models.layers.rope import rotate
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sample's stretch of the packed sequence.
+
+    Attributes:
+        length: Its tokens.
+        mask: ``(length, past + length)`` bool, which tokens (columns) each token (row) sees; None: all.
+    """
+
+    length: int
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys and values of one layer and one segment, kept for later tokens.
+
+    Attributes:
+        key: ``(M, N, K)``, not rotated: positions are given anew each time.
+        value: ``(M, N, K)``.
+    """
+
+    key: Tensor
+    value: Tensor
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm of the last axis with a gain (Zhang and Sennrich 2019)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(..., dim)``."""
+        return functional.rms_norm(x, (x.shape[-1],), self.gain, 1e-6)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention with normalised queries and keys (QK-norm, Dehghani et al. 2023, arXiv:2302.05442)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.query_norm = RMSNorm(dim // num_heads)
+        self.key_norm = RMSNorm(dim // num_heads)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        angles: Tensor,
+        segments: Sequence[Segment],
+        past: Sequence[Keys] | None = None,
+        past_angles: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, list[Keys]]:
+        """Attend.
+
+        Args:
+            x: ``(L, D)`` tokens of all segments, one after another.
+            angles: ``(L, P)`` rotary angles.
+            segments: Where each sample is; lengths add up to L.
+            past: Earlier keys and values of each segment.
+            past_angles: Their angles ``(M, P)``, by segment.
+
+        Returns:
+            ``(L, D)``, and the keys and values of ``x`` by segment.
+        """
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
+        q, k = self.query_norm(q), self.key_norm(k)  # (L, N, K)
+        lengths = [segment.length for segment in segments]
+        rotated_q, rotated_k = rotate(q, angles), rotate(k, angles)  # (L, N, K)
+        outputs, own = [], [Keys(*pair) for pair in zip(k.split(lengths), v.split(lengths), strict=True)]
+        for index, (segment, query, key, value) in enumerate(
+            zip(segments, rotated_q.split(lengths), rotated_k.split(lengths), v.split(lengths), strict=True)
+        ):
+            if past is not None and past_angles is not None:
+                key = torch.cat([rotate(past[index].key, past_angles[index]), key])  # (M + l, N, K)
+                value = torch.cat([past[index].value, value])  # (M + l, N, K)
+            heads = [part.transpose(0, 1)[None] for part in (query, key, value)]  # 3 (1, N, l, K)
+            attended = functional.scaled_dot_product_attention(*heads, attn_mask=segment.mask)  # (1, N, l, K)
+            outputs.append(attended[0].transpose(0, 1).flatten(1))  # (l, D)
+        return self.out(torch.cat(outputs)), own  # (L, D)

@@ -1,0 +1,125 @@
+"""The block of the DiT and the block of the text encoder.
+
+Axes: L tokens, D width, R rows of conditions (one a latent frame), 6 D its shifts, scales and gates.
+Source: DiT (Peebles and Xie 2022, arXiv:2212.09748), AdaLN-Zero; the low-rank form is W.A.L.T's AdaLN-LoRA (Gupta et
+al. 2023, arXiv:2312.06662, section 3.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soracli.models.layers.attention import Keys, RMSNorm, Segment, SelfAttention
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU (tanh), linear."""
+
+    def __init__(self, dim: int, ratio: float) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, int(dim * ratio))
+        self.down = nn.Linear(int(dim * ratio), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(L, D)`` to the same."""
+        hidden: Tensor = self.down(functional.gelu(self.up(x), approximate="tanh"))
+        return hidden
+
+
+class Modulation(nn.Module):
+    """Conditions to shifts, scales and gates, zero at the start (AdaLN-Zero), full or of low rank."""
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(dim, rank, bias=False) if rank else nn.Identity()
+        self.expand = nn.Linear(rank or dim, 6 * dim)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """``(R, D)`` to ``(R, 6 D)``."""
+        expanded: Tensor = self.expand(self.reduce(condition))
+        return expanded
+
+
+class DiTBlock(nn.Module):
+    """Attention and feed-forward, each normalised, modulated and gated by the condition of the token's frame."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, rank: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.attention = SelfAttention(dim, num_heads)
+        self.mlp = FeedForward(dim, mlp_ratio)
+        self.modulation = Modulation(dim, rank)
+
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        shared: Tensor | float,
+        row: Tensor,
+        angles: Tensor,
+        segments: Sequence[Segment],
+        past: Sequence[Keys] | None,
+        past_angles: Sequence[Tensor] | None,
+    ) -> tuple[Tensor, list[Keys]]:
+        """One block.
+
+        Args:
+            x: ``(L, D)``.
+            condition: ``(R, D)``, after its SiLU.
+            shared: ``(R, 6 D)`` that all blocks share, or 0.
+            row: ``(L,)`` which condition each token has.
+            angles: ``(L, P)``.
+            segments: Of the packed sequence.
+            past: Keys and values of this layer, by segment.
+            past_angles: Their angles.
+
+        Returns:
+            ``(L, D)`` and this layer's keys and values.
+        """
+        table = self.modulation(condition) + shared  # (R, 6 D)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table[row].chunk(6, -1)  # 6 (L, D)
+        h = functional.layer_norm(x, (self.dim,), eps=1e-6) * (1 + scale_a) + shift_a  # (L, D)
+        attended, keys = self.attention(h, angles, segments, past, past_angles)  # (L, D)
+        x = x + gate_a * attended  # (L, D)
+        h = functional.layer_norm(x, (self.dim,), eps=1e-6) * (1 + scale_m) + shift_m  # (L, D)
+        return x + gate_m * self.mlp(h), keys  # (L, D)
+
+
+class TextBlock(nn.Module):
+    """A plain pre-norm transformer block."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(dim)
+        self.attention = SelfAttention(dim, num_heads)
+        self.mlp_norm = RMSNorm(dim)
+        self.mlp = FeedForward(dim, mlp_ratio)
+
+    def forward(self, x: Tensor, angles: Tensor, segments: Sequence[Segment]) -> Tensor:
+        """``(L, D)`` to the same."""
+        x = x + self.attention(self.attention_norm(x), angles, segments)[0]  # (L, D)
+        return x + self.mlp(self.mlp_norm(x))  # (L, D)
+
+
+def start_small(module: nn.Module) -> None:
+    """Xavier weights and zero biases on every linear layer, as DiT starts."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+
+
+def zero_linear(layer: nn.Linear) -> None:
+    """Set a layer to zero, so that what it feeds starts as if it were not there."""
+    with torch.no_grad():
+        layer.weight.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()

@@ -1,0 +1,222 @@
+"""Samples as one packed sequence of tokens: text first, then pieces of video in the order they are generated.
+
+Axes: C channels, T latent frames, H rows, W columns of latents; L tokens of all samples; P numbers in a patch.
+
+A piece is a few latent frames that are seen or made together. A clean piece is given or already made; a noisy one is
+being made. Attention is causal in the order of generation, not in time: text sees text; a clean piece sees text and
+the clean pieces up to its own block; a noisy piece sees text, the clean pieces of earlier blocks, and itself. In
+training both copies of a block stand in one sequence, so one pass trains every block (teacher forcing); when sampling,
+what came before is held as keys and values and only the piece in work is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from soracli.models.layers.attention import Segment
+from soracli.models.layers.rope import PIXELS_PER_UNIT
+
+TEXT, ONE_FRAME, MANY_FRAMES = 0, 1, 2
+"""Kinds of tokens: text, a latent that holds one frame, a latent that holds several."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Latent frames that are seen or made together.
+
+    Attributes:
+        latents: ``(C, T, H, W)``, normalised; for a noisy piece the noisy ones.
+        seconds: ``(T,)`` time of each latent frame.
+        one_frame: ``(T,)`` bool, whether it holds a single frame.
+        t: ``(T,)`` noise level, 0 data to 1 noise.
+        block: Place in the order of generation, from 1.
+        clean: Whether it is context; the others are predicted.
+    """
+
+    latents: Tensor
+    seconds: Tensor
+    one_frame: Tensor
+    t: Tensor
+    block: int
+    clean: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One video or image with its text.
+
+    Attributes:
+        text: ``(n,)`` token numbers; empty when the text is already in the keys and values.
+        pieces: In any order; each block at most once clean and once noisy.
+        step_size: For few-step models: how far one step goes, 0 (ordinary) to 1.
+        guidance: For models with guidance folded in: ``1 - 1 / guidance_scale``, 0 for none.
+    """
+
+    text: Tensor
+    pieces: tuple[Piece, ...]
+    step_size: float = 0.0
+    guidance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A packed sequence, ready for the DiT.
+
+    Attributes:
+        text: ``(Lt,)`` token numbers of all texts; ``text_lengths`` says how many each sample has.
+        patches: ``(Lv, P)`` of all pieces; ``(0, 0)`` if there are only texts.
+        order: ``(L,)`` where each token of the sequence is found in texts followed by patches.
+        kind: ``(L,)`` TEXT, ONE_FRAME or MANY_FRAMES.
+        coordinates: ``(L, 3)`` seconds, and rows and columns from the middle in units of 128 pixels.
+        row: ``(L,)`` which condition row each token has.
+        conditions: ``(R, 3)`` noise level, step size, guidance.
+        segments: One a sample.
+        wanted: ``(Ln,)`` places in the sequence of tokens to predict.
+    """
+
+    text: Tensor
+    text_lengths: tuple[int, ...]
+    patches: Tensor
+    order: Tensor
+    kind: Tensor
+    coordinates: Tensor
+    row: Tensor
+    conditions: Tensor
+    segments: tuple[Segment, ...]
+    wanted: Tensor
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same on another device."""
+        moved = {
+            name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()
+        }
+        moved["segments"] = tuple(
+            Segment(part.length, None if part.mask is None else part.mask.to(device)) for part in self.segments
+        )
+        return Tokens(**moved)
+
+
+@dataclass
+class _Parts:
+    """What the sequence is put together from, growing sample by sample."""
+
+    texts: list[Tensor] = field(default_factory=list)
+    patches: list[Tensor] = field(default_factory=list)
+    is_text: list[Tensor] = field(default_factory=list)
+    kind: list[Tensor] = field(default_factory=list)
+    coordinates: list[Tensor] = field(default_factory=list)
+    row: list[Tensor] = field(default_factory=list)
+    conditions: list[Tensor] = field(default_factory=list)
+    wanted: list[Tensor] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+
+def pack_tokens(samples: Sequence[Sample], patch_size: tuple[int, int, int], pixels_per_latent: tuple[int, int]) -> Tokens:
+    """Put samples one after another, each with its own mask.
+
+    Args:
+        samples: At least one; all latents with the same channels, of any length and size.
+        patch_size: Of the DiT.
+        pixels_per_latent: Rows and columns of pixels under one latent.
+
+    Raises:
+        ValueError: If latents are no multiple of the patch.
+    """
+    parts = _Parts()
+    rows = 0
+    for sample in samples:
+        count = len(sample.text)
+        parts.texts.append(sample.text)
+        parts.is_text.append(torch.ones(count, dtype=torch.bool))
+        parts.kind.append(torch.full((count,), TEXT))
+        parts.coordinates.append(torch.zeros(count, 3))
+        parts.row.append(torch.full((count,), rows))
+        parts.wanted.append(torch.zeros(count, dtype=torch.bool))
+        parts.conditions.append(torch.tensor([[0.0, sample.step_size, sample.guidance]]))
+        rows += 1
+        lengths, blocks, clean = [count], [0], [True]
+        for piece in sample.pieces:
+            patches = patchify(piece.latents, patch_size)  # (T, S, P)
+            frames, per_frame = patches.shape[:2]
+            parts.patches.append(patches.flatten(0, 1))
+            parts.is_text.append(torch.zeros(frames * per_frame, dtype=torch.bool))
+            kind = torch.where(piece.one_frame, ONE_FRAME, MANY_FRAMES)
+            parts.kind.append(kind.repeat_interleave(per_frame))
+            parts.coordinates.append(_coordinates(piece, patch_size, pixels_per_latent))
+            parts.row.append((rows + torch.arange(frames)).repeat_interleave(per_frame))
+            condition = torch.tensor([[0.0, sample.step_size, sample.guidance]]).repeat(frames, 1)
+            condition[:, 0] = piece.t
+            parts.conditions.append(condition)
+            parts.wanted.append(torch.full((frames * per_frame,), not piece.clean))
+            rows += frames
+            lengths.append(frames * per_frame)
+            blocks.append(piece.block)
+            clean.append(piece.clean)
+        parts.segments.append(Segment(sum(lengths), visibility(lengths, blocks, clean)))
+    is_text = torch.cat(parts.is_text)
+    num_text = int(is_text.sum())
+    order = torch.where(is_text, is_text.cumsum(0) - 1, num_text + (~is_text).cumsum(0) - 1)
+    return Tokens(
+        text=torch.cat(parts.texts),
+        text_lengths=tuple(len(text) for text in parts.texts),
+        patches=torch.cat(parts.patches) if parts.patches else torch.zeros(0, 0),
+        order=order,
+        kind=torch.cat(parts.kind),
+        coordinates=torch.cat(parts.coordinates),
+        row=torch.cat(parts.row),
+        conditions=torch.cat(parts.conditions),
+        segments=tuple(parts.segments),
+        wanted=torch.cat(parts.wanted).nonzero()[:, 0],
+    )
+
+
+def visibility(lengths: Sequence[int], blocks: Sequence[int], clean: Sequence[bool]) -> Tensor | None:
+    """Which token sees which, from stretches of tokens of one sample.
+
+    Args:
+        lengths: Tokens of each stretch; the first is the text (block 0, clean).
+        blocks: Place of each stretch in the order of generation.
+        clean: Whether it is context.
+
+    Returns:
+        ``(L, L)`` bool, rows see columns; None if all see all.
+    """
+    block, is_clean = torch.tensor(blocks), torch.tensor(clean)
+    earlier = is_clean[None] & (block[None] < block[:, None])
+    same = (block[None] == block[:, None]) & (is_clean[None] == is_clean[:, None])
+    counts = torch.tensor(lengths)
+    mask = (earlier | same).repeat_interleave(counts, 0).repeat_interleave(counts, 1)
+    return None if bool(mask.all()) else mask
+
+
+def patchify(latents: Tensor, patch_size: tuple[int, int, int]) -> Tensor:
+    """``(C, T, H, W)`` to ``(T, S, P)``: S patches of every frame, row by row.
+
+    Raises:
+        ValueError: If a side is no multiple of the patch.
+    """
+    _, rows, columns = patch_size
+    if latents.shape[2] % rows or latents.shape[3] % columns:
+        raise ValueError(f"latents {tuple(latents.shape)} do not divide into patches of {rows}x{columns}")
+    return rearrange(latents, "c t (h p) (w q) -> t (h w) (p q c)", p=rows, q=columns)
+
+
+def unpatchify(patches: Tensor, size: tuple[int, int], patch_size: tuple[int, int, int]) -> Tensor:
+    """``(T, S, P)`` to ``(C, T, H, W)``; ``size`` is (H, W)."""
+    _, rows, columns = patch_size
+    return rearrange(patches, "t (h w) (p q c) -> c t (h p) (w q)", h=size[0] // rows, p=rows, q=columns)
+
+
+def _coordinates(piece: Piece, patch_size: tuple[int, int, int], pixels_per_latent: tuple[int, int]) -> Tensor:
+    """``(T S, 3)``: seconds, and the middle of each patch from the middle of the frame."""
+    rows, columns = piece.latents.shape[2] // patch_size[1], piece.latents.shape[3] // patch_size[2]
+    units = [p * n / PIXELS_PER_UNIT for p, n in zip(patch_size[1:], pixels_per_latent, strict=True)]
+    y = (torch.arange(rows) - (rows - 1) / 2) * units[0]
+    x = (torch.arange(columns) - (columns - 1) / 2) * units[1]
+    grid = torch.meshgrid(piece.seconds.float(), y, x, indexing="ij")
+    return torch.stack(grid, -1).flatten(0, 2)

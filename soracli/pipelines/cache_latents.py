@@ -1,0 +1,230 @@
+"""``sora latents cache``: scenes and clips through the VAE, into shards that are made once.
+
+The work is a list of shards, each named by what decides its content. What is there is skipped, so the same call goes
+on where it stopped; array tasks and ranks each take every n-th shard and the last one to finish writes the index.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soracli.core.errors import DataError, Stopped
+from soracli.core.latent_spec import LatentSpec
+from soracli.core.progress import Reporter, SilentReporter
+from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
+from soracli.data.latents import has_shard, shard_name, write_index, write_shard
+from soracli.data.manifest import Clip, Manifest, read_manifest
+from soracli.data.video_read import read_frames
+from soracli.data.world.captions import caption_scene
+from soracli.data.world.grammar import sample_scene
+from soracli.data.world.physics import simulate
+from soracli.data.world.render import render_scene
+from soracli.models.codec import encode_video
+from soracli.models.store import load_vae
+from soracli.models.video_vae import VideoVAE
+from soracli.pipelines.recipes import LatentsCacheRecipe
+from soracli.training.device import choose_device
+from soracli.training.ranks import work_share
+from soracli.training.signals import signal_name, stop_on_signals
+
+_SHARD_VIDEOS, _SHARD_IMAGES, _SHARD_CLIPS = 16, 256, 16
+_CONTACT_SECONDS = 4.0
+
+Made = tuple[list[Tensor], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to make.
+
+    Attributes:
+        name: Of the shard.
+        count: Videos and images in it.
+        make: Makes latents and their records; a clip that cannot be read is left out.
+    """
+
+    name: str
+    count: int
+    make: Callable[[], Made]
+
+
+def cache_latents(
+    recipe: LatentsCacheRecipe,
+    *,
+    vae: Path,
+    clips: Path | None,
+    out: Path,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> Path:
+    """Encode everything the recipe names.
+
+    Args:
+        recipe: What to cache.
+        vae: A VAE's folder, a model folder or a finished run.
+        clips: Manifest of clips, if any.
+        out: The cache's folder; may hold shards of earlier calls.
+        device: As ``--device``.
+        reporter: Who is told.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        Stopped: After a stop on request, or when other array tasks still have shards to make.
+        SoraError: For anything a user can put right.
+    """
+    reporter = reporter or SilentReporter()
+    place = choose_device(device)
+    model, spec = load_vae(vae, place)
+    jobs = plan_jobs(recipe, model, spec, clips, place, reporter)
+    if not jobs:
+        raise DataError("nothing to cache: world.videos and world.images are 0 and no --clips was given")
+    task_index, task_count = work_share(os.environ)
+    mine = jobs[task_index::task_count]
+    with stop_on_signals() as flag, reporter.task("latents cache", sum(job.count for job in mine), "clip") as task:
+        for job in mine:
+            if not has_shard(out, job.name):
+                latents, records = job.make()
+                write_shard(out, job.name, latents, records)
+            task.advance(job.count)
+            if flag:
+                raise Stopped(f"{signal_name(flag.level)}: every finished shard is kept; the same command goes on")
+    missing = [job.name for job in jobs if not has_shard(out, job.name)]
+    if missing:
+        raise Stopped(f"{len(missing)} of {len(jobs)} shards are left to the other tasks; the last one writes the index")
+    write_index(out, spec, [job.name for job in jobs], {"recipe": recipe.model_dump(mode="json")})
+    return out
+
+
+def plan_jobs(
+    recipe: LatentsCacheRecipe,
+    vae: VideoVAE,
+    spec: LatentSpec,
+    clips: Path | None,
+    device: torch.device,
+    reporter: Reporter,
+) -> list[Job]:
+    """All shards of a cache, in order."""
+    world = recipe.world
+    jobs: list[Job] = []
+    for kind, first, count, size in (
+        ("videos", 0, world.videos, _SHARD_VIDEOS),
+        ("images", world.videos, world.images, _SHARD_IMAGES),
+    ):
+        for start in range(first, first + count, size):
+            numbers = range(start, min(start + size, first + count))
+            described = {"world": world.model_dump(mode="json", exclude={"videos", "images"}), "kind": kind}
+            name = shard_name(spec, {**described, "scenes": list(numbers)})
+            jobs.append(Job(name, len(numbers), _world_maker(world, numbers, kind == "images", vae, spec, device)))
+    if clips is not None:
+        manifest = read_manifest(clips)
+        chosen = [clip for clip in manifest.clips if clip.split == "train"]
+        for start in range(0, len(chosen), _SHARD_CLIPS):
+            part = chosen[start : start + _SHARD_CLIPS]
+            name = shard_name(
+                spec,
+                {
+                    "clips": [[clip.clip_id, clip.caption] for clip in part],
+                    "read": recipe.clips.model_dump(mode="json"),
+                },
+            )
+            jobs.append(Job(name, len(part), _clip_maker(recipe.clips, manifest, part, vae, spec, device, reporter)))
+    return jobs
+
+
+def _world_maker(
+    world: WorldLatentsConfig, numbers: range, images: bool, vae: VideoVAE, spec: LatentSpec, device: torch.device
+) -> Callable[[], Made]:
+    def make() -> Made:
+        scenes = [sample_scene(world.seed, number) for number in numbers]
+        wanted = 1 if images else round(world.seconds * world.fps)
+        num_frames = spec.video_frames(1 + (wanted - 1) // spec.compression[0])
+        times = torch.arange(num_frames) / world.fps
+        path = simulate(scenes, times)
+        latents, records = [], []
+        for row, scene in enumerate(scenes):
+            drawn = render_scene(scene, path.position[row].to(device), times.to(device), world.height, world.width)
+            latents.append(encode_video(vae, spec, drawn.frames, device))
+            seen = min(len(times) - 1, round(_CONTACT_SECONDS * world.fps))
+            rng = random.Random(f"captions {world.seed} {scene.index}")
+            contact = bool(path.contact[row, seen] > 0)
+            half = world.captions // 2
+            styles = ["long"] * half + ["short"] * (world.captions - half)
+            captions = [
+                caption_scene(scene, style=style, moving=True, rng=rng, contact=contact)  # type: ignore[arg-type]
+                for style in styles
+            ]
+            still = [caption_scene(scene, style=style, moving=False, rng=rng) for style in styles]  # type: ignore[arg-type]
+            records.append(
+                {
+                    "source": "world",
+                    "name": f"world {world.seed} scene {scene.index}",
+                    "fps": world.fps,
+                    "captions": still if images else captions,
+                    "still_captions": still,
+                }
+            )
+        return latents, records
+
+    return make
+
+
+def _clip_maker(
+    config: ClipLatentsConfig,
+    manifest: Manifest,
+    clips: Sequence[Clip],
+    vae: VideoVAE,
+    spec: LatentSpec,
+    device: torch.device,
+    reporter: Reporter,
+) -> Callable[[], Made]:
+    def make() -> Made:
+        latents, records = [], []
+        for clip in clips:
+            rate = min(config.fps, clip.fps)
+            wanted = max(1, int(clip.seconds * rate))
+            try:
+                frames = read_frames(
+                    manifest.locate(clip),
+                    start=clip.start,
+                    num_frames=spec.video_frames(1 + (wanted - 1) // spec.compression[0]),
+                    fps=rate,
+                    size=native_size(clip.height, clip.width, config),
+                    background=config.background,
+                )
+            except DataError as error:
+                reporter.note(f"left out: {error}")
+                continue
+            latents.append(encode_video(vae, spec, torch.from_numpy(frames), device))
+            captions = [clip.caption] if clip.caption else []
+            records.append(
+                {
+                    "source": "clips",
+                    "name": clip.original_name,
+                    "fps": rate,
+                    "captions": captions,
+                    "still_captions": captions,
+                }
+            )
+        return latents, records
+
+    return make
+
+
+def native_size(height: int, width: int, config: ClipLatentsConfig) -> tuple[int, int]:
+    """The size a clip is read at: its own aspect, about ``max_pixels``, sides multiples of ``side_multiple``.
+
+    A clip is never enlarged beyond its own size, and no side is under one multiple.
+    """
+    scale = min(1.0, (config.max_pixels / (height * width)) ** 0.5)
+    unit = config.side_multiple
+    return max(unit, round(height * scale / unit) * unit), max(unit, round(width * scale / unit) * unit)

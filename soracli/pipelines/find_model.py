@@ -1,0 +1,36 @@
+"""What ``--model`` and MODEL arguments name: the weights that come with sora, a folder, or a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import soracli
+from soracli.core.errors import ArtifactError, nearest
+
+SHIPPED = ("nano",)
+"""Names of the weights that come with sora."""
+
+
+def find_model(name: str) -> Path:
+    """The folder that a model's name stands for; whether it holds a certain part is for the reader of that part.
+
+    Args:
+        name: ``nano``, or the path of a model folder or run; ``./nano`` is a path.
+
+    Raises:
+        ArtifactError: If there is no such folder, or this installation has no such weights.
+    """
+    if name in SHIPPED:
+        folder = Path(soracli.__file__).parent / "weights" / name
+        if not any(folder.glob("*/config.json")):
+            raise ArtifactError(f"this installation has no {name} weights in {folder}; train some: sora vae train")
+        return folder
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ArtifactError(f"{name} is a file, not a model; name its folder, a run, or {SHIPPED[0]}")
+    beside = [str(folder) for folder in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = nearest(name, [*SHIPPED, *beside])
+    end = f"did you mean '{near}'?" if near else f"name {', '.join(SHIPPED)}, a model folder or a finished run"
+    raise ArtifactError(f"no model '{name}'; {end}")

@@ -1,0 +1,67 @@
+"""From what was drawn to what the DiT sees: an order of generation, noise on each block, clean context, targets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from soracli.data.latent_samples import LatentSample
+from soracli.diffusion.config import FlowConfig, OrderConfig
+from soracli.diffusion.flow import interpolate, sample_times, velocity_target
+from soracli.diffusion.order import draw_order
+from soracli.models.tokens import Piece, Sample
+
+
+def noised_sample(
+    drawn: LatentSample, text: Tensor, flow: FlowConfig, order_config: OrderConfig, generator: torch.Generator
+) -> tuple[Sample, list[Tensor]]:
+    """A training sample with its targets.
+
+    Each block that is made stands in the sequence noisy, at one noise level; what is given, and every block that later
+    ones look back at, stands there clean (or nearly: see ``FlowConfig.context_noise``).
+
+    Args:
+        drawn: Latents and their times.
+        text: ``(n,)`` token numbers.
+        flow: How noise is mixed in.
+        order_config: Which orders are drawn.
+        generator: Decides everything.
+
+    Returns:
+        The sample, and the velocity of each noisy piece ``(C, T, H, W)`` in the order they stand.
+    """
+    order = draw_order(drawn.latents.shape[1], drawn.begins, order_config, generator)
+    levels = sample_times(len(order.blocks), generator, flow.shift)
+    noise = torch.randn(drawn.latents.shape, generator=generator)
+    coin, level = torch.rand(2, generator=generator).tolist()
+    context_level = flow.context_noise * level if coin < 0.5 else 0.0
+    context_noise = torch.randn(drawn.latents.shape, generator=generator)
+    context = interpolate(drawn.latents, context_noise, torch.tensor(context_level))
+
+    pieces: list[Piece] = []
+    targets: list[Tensor] = []
+    if order.given:
+        pieces.append(_piece(drawn, context, order.given, context_level, block=1, clean=True))
+    for number, frames in enumerate(order.blocks):
+        block = 2 + number
+        if number + 1 < len(order.blocks):
+            pieces.append(_piece(drawn, context, frames, context_level, block=block, clean=True))
+        t = float(levels[number])
+        noisy = interpolate(drawn.latents, noise, torch.tensor(t))
+        pieces.append(_piece(drawn, noisy, frames, t, block=block, clean=False))
+        index = list(frames)
+        targets.append(velocity_target(drawn.latents[:, index], noise[:, index]))
+    return Sample(text=text, pieces=tuple(pieces)), targets
+
+
+def _piece(drawn: LatentSample, latents: Tensor, frames: tuple[int, ...], t: float, *, block: int, clean: bool) -> Piece:
+    index = list(frames)
+    return Piece(
+        latents=latents[:, index],
+        seconds=drawn.seconds[index],
+        one_frame=drawn.one_frame[index],
+        t=torch.full((len(index),), t),
+        block=block,
+        clean=clean,
+    )
+

@@ -1,0 +1,83 @@
+"""``sora vae train --dry-run``: what a training would do, checked and counted without doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from soracli.data.frame_pool import FramePool
+from soracli.models.video_vae import VideoVAE
+from soracli.pipelines.recipes import VaeTrainRecipe
+from soracli.pipelines.train_vae import check_frames
+from soracli.training.device import choose_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaePlan:
+    """What a training of a VAE would be.
+
+    Attributes:
+        encoder_parameters: Numbers that the encoder learns.
+        decoder_parameters: Numbers that the decoder learns.
+        channels: Numbers per latent position.
+        compression: Frames, rows and columns of pixels per latent position.
+        ratio: Numbers of a long video for each number of its latents.
+        steps: Steps in all.
+        batch_size: Videos in a step.
+        device: Where it would compute.
+        clips: The manifest, "" for none.
+        out: The run folder.
+        resumes: Whether that folder holds a run already, which would go on.
+    """
+
+    encoder_parameters: int
+    decoder_parameters: int
+    channels: int
+    compression: tuple[int, int, int]
+    ratio: float
+    steps: int
+    batch_size: int
+    device: str
+    clips: str
+    out: str
+    resumes: bool
+
+
+def plan_vae(recipe: VaeTrainRecipe, *, clips: Path | None, out: Path, device: str = "auto") -> VaePlan:
+    """Check what ``train_vae`` checks before it begins, and count.
+
+    Args:
+        recipe: What to train.
+        clips: The manifest, if any.
+        out: The run folder; it is not touched.
+        device: As ``--device``.
+
+    Raises:
+        SoraError: For anything that would stop the training at its start.
+    """
+    check_frames(recipe)
+    FramePool(recipe.frames, clips)
+    place = choose_device(device)
+    with torch.device("meta"):
+        vae = VideoVAE(recipe.vae)
+    time, height, width = recipe.vae.compression
+    return VaePlan(
+        encoder_parameters=_count(vae.encoder),
+        decoder_parameters=_count(vae.decoder),
+        channels=recipe.vae.latent_channels,
+        compression=recipe.vae.compression,
+        ratio=3 * time * height * width / recipe.vae.latent_channels,
+        steps=recipe.loop.steps,
+        batch_size=recipe.frames.batch_size,
+        device=str(place),
+        clips="" if clips is None else str(clips),
+        out=str(out),
+        resumes=(out / "run.json").exists(),
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

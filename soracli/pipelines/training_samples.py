@@ -1,0 +1,47 @@
+"""Pictures of what a DiT makes while it trains: a row of frames for each of a few fixed prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from soracli.data.image_write import write_contact_sheet
+from soracli.models.codec import decode_block
+from soracli.models.generator import Generator
+from soracli.pipelines.rollout import SamplingOptions, roll_out
+
+PROMPTS = (
+    "a red ball bounces on green grass",
+    "a large blue cube slides to the left on sand",
+    "a small yellow cone on white snow and a purple ball, the camera orbits right",
+    "a white ball rolls towards the camera on grey stone",
+    "rocket",
+    "panda",
+)
+_LATENT_FRAMES = 9
+
+
+def show_samples(model: Generator, path: Path) -> None:
+    """Write a contact sheet of ``PROMPTS`` at the model's defaults."""
+    height, width = model.defaults["size"]
+    rows = []
+    for number, prompt in enumerate(PROMPTS):
+        blocks = roll_out(
+            model,
+            prompt,
+            num_latents=_LATENT_FRAMES,
+            latent_size=model.spec.latent_size(height, width),
+            fps=model.defaults["fps"],
+            seed=number,
+            options=SamplingOptions(
+                shift=model.defaults["shift"],
+                first_block=model.defaults["first_block"],
+                block=model.defaults["block"],
+                window=model.defaults["window"],
+            ),
+        )
+        frames, _ = decode_block(model.vae, model.spec, torch.cat(list(blocks), 1), ())
+        rows.append((prompt, frames.numpy()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_contact_sheet(path, rows)
