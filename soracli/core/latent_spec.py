@@ -96,7 +96,9 @@ class LatentSpec:
             UsageError: If the length is not positive.
         """
         if not seconds > 0 or not math.isfinite(seconds):
-            raise UsageError(f"--seconds must be above 0, got {seconds:g}; the shortest video is one frame: {1 / fps:.3g}")
+            raise UsageError(
+                f"--seconds must be above 0, got {seconds:g}; the shortest video is one frame: {1 / fps:.3g}"
+            )
         return max(1, round(seconds * fps))
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:

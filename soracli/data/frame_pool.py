@@ -39,7 +39,9 @@ class FramePool:
         self._clips: list[Clip] = []
         self._manifest: Manifest | None = None
         if manifest is None and config.world_share == 0:
-            raise DataError("frames.world_share = 0 leaves all samples to clips: give --clips (sora clips index makes it)")
+            raise DataError(
+                "frames.world_share = 0 leaves all samples to clips: give --clips (sora clips index makes it)"
+            )
         if manifest is not None and config.world_share < 1:
             self._manifest = read_manifest(manifest)
             self._clips = [clip for clip in self._manifest.clips if clip.split == "train"]

@@ -69,7 +69,13 @@ class LatentSampler:
         return self._stretch(entry, latents, start, count, entry.captions, generator)
 
     def _stretch(
-        self, entry: Entry, latents: Tensor, start: int, count: int, captions: tuple[str, ...], generator: torch.Generator
+        self,
+        entry: Entry,
+        latents: Tensor,
+        start: int,
+        count: int,
+        captions: tuple[str, ...],
+        generator: torch.Generator,
     ) -> LatentSample:
         times = torch.tensor(self.cache.spec.latent_times(start + count, entry.fps)[start:])
         one_frame = torch.zeros(count, dtype=torch.bool)

@@ -90,9 +90,7 @@ def write_shard(folder: Path, name: str, latents: Sequence[Tensor], records: Seq
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error}") from error
-    entries = [
-        {**record, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)
-    ]
+    entries = [{**record, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)]
     write_json_atomic(path.with_suffix(".json"), entries)
 
 
@@ -115,7 +113,9 @@ class LatentCache:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ArtifactError(f"{folder} holds no finished cache: make it with sora latents cache --out {folder}") from None
+            raise ArtifactError(
+                f"{folder} holds no finished cache: make it with sora latents cache --out {folder}"
+            ) from None
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{path} cannot be read: {error}") from error
         if not isinstance(record, dict) or record.get("kind") != "latents" or record.get("format") != FORMAT:

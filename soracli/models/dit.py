@@ -68,7 +68,7 @@ class DiT(nn.Module):
         for embedding in (self.step_embed, self.guidance_embed):
             zero_linear(embedding.embed_out)
         for block in self.blocks:
-            zero_linear(block.modulation.expand)  # type: ignore[union-attr, arg-type]
+            zero_linear(block.modulation.expand)  # type: ignore[arg-type]
         if self.shared is not None:
             zero_linear(self.shared.expand)
         zero_linear(self.final_modulation)
@@ -102,9 +102,7 @@ class DiT(nn.Module):
         kept: list[tuple[Keys, ...]] = []
         for layer, block in enumerate(self.blocks):
             before: Sequence[Keys] | None = past.keys[layer] if past is not None else None
-            x, keys = block(
-                x, condition, shared, tokens.row, angles, tokens.segments, before, past_angles
-            )  # (L, D)
+            x, keys = block(x, condition, shared, tokens.row, angles, tokens.segments, before, past_angles)  # (L, D)
             kept.append(tuple(keys))
 
         wanted = x[tokens.wanted]  # (Ln, D)

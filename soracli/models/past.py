@@ -2,8 +2,8 @@
 
 Keys are kept unrotated, so positions can be given anew: the window always begins at second 0, as every stretch did in
 training, and a video of any length stays inside the distances that were trained.
-Source: attention sinks (Xiao et al. 2023, arXiv:2309.17453); sink and window for video as in LongLive (Yang et al. 2025,
-arXiv:2509.22622).
+Source: attention sinks (Xiao et al. 2023, arXiv:2309.17453); sink and window for video as in LongLive (Yang et al.
+2025, arXiv:2509.22622).
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ def remember(memory: Memory, made: Past, seconds: Tensor, sink: int, window: int
     """
     times = torch.cat([memory.seconds, seconds])
     count = len(times)
-    kept = torch.arange(count) if count <= sink + window else torch.cat(
-        [torch.arange(sink), torch.arange(count - window, count)]
+    kept = (
+        torch.arange(count)
+        if count <= sink + window
+        else torch.cat([torch.arange(sink), torch.arange(count - window, count)])
     )
     index_by_segment = [
         torch.cat([torch.arange(text), _tokens_of(kept, memory.frame_tokens) + text]).to(seconds.device)

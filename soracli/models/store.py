@@ -99,7 +99,11 @@ def read_part(folder: Path, kind: str, section: type[S]) -> tuple[dict[str, Tens
         weights = load_file(folder / "model.safetensors")
     except (KeyError, ValidationError, OSError, SafetensorError) as error:
         raise ArtifactError(f"{folder} is damaged: {str(error).splitlines()[0]}") from error
-    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, config, record
+    return (
+        {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
+        config,
+        record,
+    )
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
@@ -111,7 +115,9 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) 
     try:
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise ArtifactError(f"{folder} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
+        raise ArtifactError(
+            f"{folder} does not fit its configuration: {str(error).splitlines()[-1].strip()}"
+        ) from error
 
 
 def part_folder(model: Path, kind: str) -> Path:

@@ -31,9 +31,7 @@ class TextEncoder(nn.Module):
         self.blocks = nn.ModuleList(
             TextBlock(config.hidden_size, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
-        self.register_buffer(
-            "frequencies", rope_frequencies(config.hidden_size // config.num_heads), persistent=False
-        )
+        self.register_buffer("frequencies", rope_frequencies(config.hidden_size // config.num_heads), persistent=False)
         self.apply(start_small)
 
     def forward(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:

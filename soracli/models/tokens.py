@@ -12,7 +12,7 @@ what came before is held as keys and values and only the piece in work is here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from einops import rearrange
@@ -92,13 +92,11 @@ class Tokens:
 
     def to(self, device: torch.device) -> Tokens:
         """The same on another device."""
-        moved = {
-            name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()
-        }
-        moved["segments"] = tuple(
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        segments = tuple(
             Segment(part.length, None if part.mask is None else part.mask.to(device)) for part in self.segments
         )
-        return Tokens(**moved)
+        return replace(self, segments=segments, **tensors)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -116,7 +114,9 @@ class _Parts:
     segments: list[Segment] = field(default_factory=list)
 
 
-def pack_tokens(samples: Sequence[Sample], patch_size: tuple[int, int, int], pixels_per_latent: tuple[int, int]) -> Tokens:
+def pack_tokens(
+    samples: Sequence[Sample], patch_size: tuple[int, int, int], pixels_per_latent: tuple[int, int]
+) -> Tokens:
     """Put samples one after another, each with its own mask.
 
     Args:

@@ -100,7 +100,9 @@ def cache_latents(
                 raise Stopped(f"{signal_name(flag.level)}: every finished shard is kept; the same command goes on")
     missing = [job.name for job in jobs if not has_shard(out, job.name)]
     if missing:
-        raise Stopped(f"{len(missing)} of {len(jobs)} shards are left to the other tasks; the last one writes the index")
+        raise Stopped(
+            f"{len(missing)} of {len(jobs)} shards are left to the other tasks; the last one writes the index"
+        )
     write_index(out, spec, [job.name for job in jobs], {"recipe": recipe.model_dump(mode="json")})
     return out
 

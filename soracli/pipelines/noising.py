@@ -54,7 +54,9 @@ def noised_sample(
     return Sample(text=text, pieces=tuple(pieces)), targets
 
 
-def _piece(drawn: LatentSample, latents: Tensor, frames: tuple[int, ...], t: float, *, block: int, clean: bool) -> Piece:
+def _piece(
+    drawn: LatentSample, latents: Tensor, frames: tuple[int, ...], t: float, *, block: int, clean: bool
+) -> Piece:
     index = list(frames)
     return Piece(
         latents=latents[:, index],
@@ -64,4 +66,3 @@ def _piece(drawn: LatentSample, latents: Tensor, frames: tuple[int, ...], t: flo
         block=block,
         clean=clean,
     )
-

@@ -77,8 +77,7 @@ def roll_out(
     Yields:
         Normalised latents ``(C, t, H, W)`` on the model's device.
     """
-    config, spec = model.dit.config, model.spec
-    patch = config.patch_size
+    spec = model.spec
     guides = options.guidance_scale != 1
     texts = [model.prompt_tokens(prompt)] + ([model.prompt_tokens(negative_prompt)] if guides else [])
     memory = _read_texts(model, texts, latent_size)

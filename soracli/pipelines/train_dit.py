@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,7 +34,15 @@ from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import is_due
 from soracli.training.device import set_threads
-from soracli.training.distributed import World, agree_on_stop, all_mean, average_gradients, on_main, open_world, share_of
+from soracli.training.distributed import (
+    World,
+    agree_on_stop,
+    all_mean,
+    average_gradients,
+    on_main,
+    open_world,
+    share_of,
+)
 from soracli.training.ema import build_ema
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
@@ -104,9 +113,9 @@ def train_dit(
             recipe.text.vocabulary_size,
         )
         seed_global(recipe.loop.seed, "weights")
-        model = DiTWithText(
-            DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text)
-        ).to(world.device)
+        model = DiTWithText(DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text)).to(
+            world.device
+        )
         optimiser = build_optimiser(model.named_parameters(), recipe.optimiser, ("*embed*", "final*"))
         state = TrainState(model, build_ema(model, recipe.loop.ema_decay), optimiser)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
@@ -139,7 +148,7 @@ def train_dit(
                 on_main(lambda: _show(state, tokenizer, cache, recipe, run, vae, world), world)
             if level and state.step < recipe.loop.steps:
                 reason = signal_name(level) or ""
-                on_main(lambda: write_stopped(out, reason), world)
+                on_main(partial(write_stopped, out, reason), world)
                 raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
         on_main(lambda: _write_model(run.model, state, tokenizer, cache, recipe, vae), world)
     return out
@@ -189,7 +198,7 @@ def _learn(
     """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks."""
     error = (model(tokens).float() - targets).square().mean(-1)  # (Ln,)
     loss = error.mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     average_gradients(model.parameters(), world, weight=float(len(targets)))
     figures = {"loss": all_mean([float(loss.detach())], world)[0], **_by_noise(error.detach(), tokens)}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
@@ -262,6 +271,4 @@ def _write_model(
         "window": max(recipe.samples.latent_frames) - recipe.order.block,
     }
     facts = {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}
-    return save_dit(
-        folder, averaged.dit.state_dict(), recipe.dit, averaged.text, tokenizer, cache.spec, facts
-    )
+    return save_dit(folder, averaged.dit.state_dict(), recipe.dit, averaged.text, tokenizer, cache.spec, facts)

@@ -7,6 +7,7 @@ measure on held-out scenes, save. The same call goes on where it stopped.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +26,15 @@ from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import is_due
 from soracli.training.device import set_threads
-from soracli.training.distributed import World, agree_on_stop, all_mean, average_gradients, on_main, open_world, share_of
+from soracli.training.distributed import (
+    World,
+    agree_on_stop,
+    all_mean,
+    average_gradients,
+    on_main,
+    open_world,
+    share_of,
+)
 from soracli.training.ema import build_ema
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
@@ -105,7 +114,7 @@ def train_vae(
                 on_main(lambda: str(save_train_state(run.checkpoints, state, recipe.loop.keep_checkpoints)), world)
             if level and state.step < recipe.loop.steps:
                 reason = signal_name(level) or ""
-                on_main(lambda: write_stopped(out, reason), world)
+                on_main(partial(write_stopped, out, reason), world)
                 raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
         on_main(lambda: _finish(state, pool, recipe, run, world), world)
     return out
@@ -117,7 +126,7 @@ def check_frames(recipe: VaeTrainRecipe) -> None:
     Raises:
         UsageError: Naming the key and the nearest valid values.
     """
-    time, rows, columns = recipe.vae.compression
+    time, side, _ = recipe.vae.compression
     frames = recipe.frames
     if (frames.num_frames - 1) % time:
         below = frames.num_frames - (frames.num_frames - 1) % time
@@ -125,10 +134,11 @@ def check_frames(recipe: VaeTrainRecipe) -> None:
             f"frames.num_frames = {frames.num_frames} does not fit a temporal compression of {time}: "
             f"use {below} or {below + time}"
         )
-    if frames.crop % rows or frames.crop > min(frames.height, frames.width):
-        below = max(rows, min(frames.crop, frames.height, frames.width) // rows * rows)
+    if frames.crop % side or frames.crop > min(frames.height, frames.width):
+        below = max(side, min(frames.crop, frames.height, frames.width) // side * side)
         raise UsageError(
-            f"frames.crop = {frames.crop} must be a multiple of {rows} and fit {frames.width}x{frames.height}: use {below}"
+            f"frames.crop = {frames.crop} must be a multiple of {side} and fit {frames.width}x{frames.height}: "
+            f"use {below}"
         )
 
 
@@ -145,9 +155,7 @@ def _batch(pool: FramePool, recipe: VaeTrainRecipe, step: int, world: World) -> 
     return torch.stack(samples).to(world.device)
 
 
-def _learn(
-    vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainState, world: World
-) -> dict[str, float]:
+def _learn(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainState, world: World) -> dict[str, float]:
     """One update; what it measured, as means over ranks."""
     loss_config = recipe.loss
     mean, log_variance, _ = vae.encode(frames)
@@ -156,7 +164,7 @@ def _learn(
     l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
     divergence = kl_divergence(mean, log_variance)
     loss = loss_config.l1 * l1 + loss_config.gradient * gradient + loss_config.kl * divergence
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     average_gradients(vae.parameters(), world)
     measured = torch.stack([loss, l1, gradient, divergence, psnr(decoded, frames)]).tolist()
     names = ("loss", "l1", "gradient", "kl", "psnr")

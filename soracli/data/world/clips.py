@@ -11,8 +11,16 @@ from soracli.data.world.render import render_scene
 
 
 def world_frames(
-    seed: int, index: int, *, num_frames: int, fps: float, height: int, width: int, split: Split = "train",
-    start: float = 0.0, samples: int = 9,
+    seed: int,
+    index: int,
+    *,
+    num_frames: int,
+    fps: float,
+    height: int,
+    width: int,
+    split: Split = "train",
+    start: float = 0.0,
+    samples: int = 9,
 ) -> tuple[Tensor, Tensor]:
     """Frames of scene ``index``.
 

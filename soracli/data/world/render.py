@@ -92,7 +92,14 @@ def _edges(label: Tensor) -> Tensor:
 
 
 def _trace(
-    scene: Scene, position: Tensor, path: CameraPath, pixel: Tensor, across: Tensor, down: Tensor, height: int, width: int
+    scene: Scene,
+    position: Tensor,
+    path: CameraPath,
+    pixel: Tensor,
+    across: Tensor,
+    down: Tensor,
+    height: int,
+    width: int,
 ) -> tuple[Tensor, Tensor]:
     """Colour ``(n, 3)`` and label ``(n,)`` of rays through given points of given pixels.
 
@@ -107,7 +114,14 @@ def _trace(
 
 
 def _trace_chunk(
-    scene: Scene, position: Tensor, path: CameraPath, pixel: Tensor, across: Tensor, down: Tensor, height: int, width: int
+    scene: Scene,
+    position: Tensor,
+    path: CameraPath,
+    pixel: Tensor,
+    across: Tensor,
+    down: Tensor,
+    height: int,
+    width: int,
 ) -> tuple[Tensor, Tensor]:
     frame = pixel // (height * width)
     within = pixel - frame * (height * width)
@@ -156,9 +170,7 @@ def _trace_chunk(
     lit = torch.where(shaded, 0.0, facing)
 
     mirrored = 2 * (nx * direction[0] + ny * direction[1] + nz * direction[2])
-    glance = sum(
-        (d - mirrored * n) * s for d, n, s in zip(direction, (nx, ny, nz), sun, strict=True)
-    )
+    glance = sum((d - mirrored * n) * s for d, n, s in zip(direction, (nx, ny, nz), sun, strict=True))
     shine = torch.where(shaded, 0.0, gloss * torch.as_tensor(glance).clamp(min=0) ** 24)
     # The sky lights what looks up a little more than what looks down.
     brightness = _AMBIENT * (0.75 + 0.25 * ny) + _SUN * lit

@@ -96,7 +96,7 @@ class SelfAttention(nn.Module):
             if past is not None and past_angles is not None:
                 key = torch.cat([rotate(past[index].key, past_angles[index]), key])  # (M + l, N, K)
                 value = torch.cat([past[index].value, value])  # (M + l, N, K)
-            heads = [part.transpose(0, 1)[None] for part in (query, key, value)]  # 3 (1, N, l, K)
-            attended = functional.scaled_dot_product_attention(*heads, attn_mask=segment.mask)  # (1, N, l, K)
+            query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))  # 3 (1, N, l, K)
+            attended = functional.scaled_dot_product_attention(query, key, value, segment.mask)  # (1, N, l, K)
             outputs.append(attended[0].transpose(0, 1).flatten(1))  # (l, D)
         return self.out(torch.cat(outputs)), own  # (L, D)
