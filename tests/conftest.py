@@ -1,10 +1,11 @@
-"""What every test gets: one thread, fixed seeds, and folders to read from and to write to."""
+"""What every test gets: one thread, fixed seeds, folders to read from and to write to, and golden values."""
 
 from __future__ import annotations
 
 import os
 import random
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Before anything imports torch, which reads it once: the tests of one file run beside others on few cores.
@@ -38,3 +39,39 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is also the current one, to write to with relative paths."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden values are renewed by ``pytest --update-golden``; say in the commit why they changed."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write tests/golden anew instead of comparing with it"
+    )
+
+
+@pytest.fixture
+def golden_text(request: pytest.FixtureRequest, repository: Path) -> Callable[[str, str], None]:
+    """A check that a text is the one in ``tests/golden/NAME``."""
+
+    def check(name: str, text: str) -> None:
+        path = repository / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{path} differs; if that is meant: pytest --update-golden"
+
+    return check
+
+
+@pytest.fixture
+def golden_numbers(request: pytest.FixtureRequest, repository: Path) -> Callable[[str, Sequence[float]], None]:
+    """A check that numbers are those in ``tests/golden/NAME``, one a line, to 1e-4 of themselves."""
+
+    def check(name: str, numbers: Sequence[float]) -> None:
+        path = repository / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{number:.9g}\n" for number in numbers), encoding="utf-8")
+        expected = [float(line) for line in path.read_text(encoding="utf-8").split()]
+        assert list(numbers) == pytest.approx(expected, rel=1e-4), f"{path}: if that is meant: pytest --update-golden"
+
+    return check

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +17,7 @@ from soracli.cli.options import (
     RecipeArgument,
     SetOption,
 )
+from soracli.cli.runs import default_run, is_speaker
 from soracli.core.errors import UsageError
 from soracli.core.progress import Reporter, SilentReporter
 
@@ -62,13 +62,10 @@ def train(
     from soracli.pipelines.recipes import VaeTrainRecipe
     from soracli.recipe.find import find_recipe
     from soracli.recipe.load import load_recipe
-    from soracli.training.ranks import rank_place
 
     name = recipe or _DEFAULT_RECIPE
     loaded = load_recipe(VaeTrainRecipe, find_recipe(name), set_ or [])
-    run = out or _default_run(name)
-    place = rank_place(os.environ)
-    speaks = place is None or place.rank == 0
+    run, speaks = out or default_run(name), is_speaker()
     if dry_run:
         from soracli.pipelines.plan_vae import plan_vae
 
@@ -128,14 +125,6 @@ def evaluate(
         print_json(asdict(report))
     else:
         _show(report)
-
-
-def _default_run(recipe: str) -> Path:
-    """``runs/nano/vae`` for ``nano/vae``; a recipe of the user's own gives the name of its file or folder."""
-    from soracli.recipe.find import list_recipes
-
-    name = recipe.removesuffix(".toml")
-    return Path("runs") / (name if name in list_recipes() else Path(name).resolve().name)
 
 
 def _plan_text(plan: VaePlan) -> str:

@@ -60,13 +60,13 @@ class Entry:
 
 def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
     """Name of the shard with this content: 32 hex digits of a SHA-256."""
-    text = json.dumps({"format": FORMAT, "vae": spec.vae_hash, **description}, sort_keys=True)
+    text = json.dumps({"format": FORMAT, "spec": spec.to_dict(), **description}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def has_shard(folder: Path, name: str) -> bool:
     """Whether a shard is there, whole."""
-    return (folder / "shards" / f"{name}.json").is_file()
+    return all((folder / "shards" / f"{name}.{suffix}").is_file() for suffix in ("json", "safetensors"))
 
 
 def write_shard(folder: Path, name: str, latents: Sequence[Tensor], records: Sequence[Mapping[str, Any]]) -> None:
@@ -121,8 +121,12 @@ class LatentCache:
         if not isinstance(record, dict) or record.get("kind") != "latents" or record.get("format") != FORMAT:
             raise ArtifactError(f"{path} is no cache of latents of format {FORMAT}")
         self.folder = folder
-        self.spec = LatentSpec.from_dict(record["spec"])
-        self.entries = tuple(entry for name in record["shards"] for entry in self._read_records(name))
+        spec, shards = record.get("spec"), record.get("shards")
+        if not isinstance(spec, dict) or not isinstance(shards, list):
+            raise ArtifactError(f"{path} is damaged: remove it and run sora latents cache again")
+        self.spec = LatentSpec.from_dict(spec)
+        self.content_hash = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+        self.entries = tuple(entry for name in shards for entry in self._read_records(name))
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
     def _read_records(self, name: str) -> list[Entry]:
@@ -142,7 +146,9 @@ class LatentCache:
                 for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{path} is missing or damaged ({error!r}): run sora latents cache again") from error
+            raise ArtifactError(
+                f"{path} is missing or damaged ({error!r}): remove it and run sora latents cache again"
+            ) from error
 
     def latents(self, entry: Entry) -> Tensor:
         """Normalised latents ``(C, T, H, W)`` in float32; a shard that was read stays in memory.
@@ -156,10 +162,14 @@ class LatentCache:
                 with safe_open(path, framework="pt") as file:
                     self._tensors[entry.shard] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (OSError, SafetensorError) as error:
-                raise ArtifactError(f"{path} is missing or damaged ({error}): run sora latents cache again") from error
+                raise ArtifactError(
+                    f"{path} is missing or damaged ({error}): remove it and run sora latents cache again"
+                ) from error
         latents = self._tensors[entry.shard].get(str(entry.number))
         if latents is None or tuple(latents.shape) != entry.shape:
-            raise ArtifactError(f"shard {entry.shard} does not hold what its record says: remove it and cache again")
+            raise ArtifactError(
+                f"shard {entry.shard} does not hold what its record says: remove it and run sora latents cache again"
+            )
         if not bool(torch.isfinite(latents).all()):
             raise DataError(f"latents of {entry.name} are not finite: cache it again")
         return latents.float()

@@ -8,6 +8,7 @@ used to draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -39,9 +40,7 @@ def forward_order(num_latents: int, first_block: int, block: int, given: int = 0
     cuts = [given] if given else [0, min(first_block, num_latents)]
     while cuts[-1] < num_latents:
         cuts.append(min(cuts[-1] + block, num_latents))
-    return Order(
-        tuple(range(given)), tuple(tuple(range(low, high)) for low, high in zip(cuts[:-1], cuts[1:], strict=True))
-    )
+    return Order(tuple(range(given)), tuple(tuple(range(low, high)) for low, high in pairwise(cuts)))
 
 
 def draw_order(num_latents: int, begins: bool, config: OrderConfig, generator: torch.Generator) -> Order:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor
 
+from soracli.diffusion.options import SamplerName
+
 Velocity = Callable[[Tensor, float], Tensor]
-SamplerName = Literal["euler", "heun"]
 
 
 def sample_euler(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:

@@ -9,25 +9,28 @@ Axes: T frames, M side of the maps; places in half sides of the frame, to the ri
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-THRESHOLD = 0.5
-"""Probability of an object from which on a pixel counts."""
-FEWEST_PIXELS = 5
+THRESHOLD = 0.8
+"""Probability of an object from which on a pixel counts; above a half, because losses favour pixels of objects."""
+FEWEST_PIXELS = 6
 """Pixels of one frame, on maps of 64x64, that make an object there."""
 REACH = 0.11
 """How far votes for the middle of one object lie apart; grows with the object's own size, see ``_group``."""
 MOST_OF_ONE_COLOUR = 6
 """Objects of one colour that are told apart in a frame."""
 _CELL = 0.05
-GATE = 0.45
-"""How far from where it is expected an object may be found in the next frame."""
+GATE = 0.8
+"""How far from where it was, or where it was going, an object may be found in the next frame: bounces are fast."""
 FEWEST_FRAMES = 4
 """Frames that an object must be seen in, or all of a shorter video."""
+FEWEST_MEAN_PIXELS = 12
+"""Pixels, on maps of 64x64, that an object must have on average where it is seen."""
 
 
 @dataclass
@@ -36,13 +39,18 @@ class _Track:
     places: list[tuple[int, Tensor]] = field(default_factory=list)
     members: dict[int, Tensor] = field(default_factory=dict)
 
-    def expected(self, frame: int) -> Tensor:
-        """Where it should be at a frame: on from the last two places, or at the last."""
+    def distance(self, frame: int, middle: Tensor) -> float:
+        """How far ``middle`` is from where it was last, or from where it was going, whichever is less."""
         last, place = self.places[-1]
-        if len(self.places) == 1 or frame - last > 2:
-            return place
-        before, former = self.places[-2]
-        return place + (place - former) * ((frame - last) / (last - before))
+        places = [place]
+        if len(self.places) > 1 and frame - last <= 2:
+            before, former = self.places[-2]
+            places.append(place + (place - former) * ((frame - last) / (last - before)))
+        return min(float((middle - other).norm()) for other in places)
+
+    def pixels(self) -> int:
+        """Pixels in all frames."""
+        return sum(int(member.sum()) for member in self.members.values())
 
 
 def track_objects(there: Tensor, colour: Tensor, centre: Tensor) -> tuple[Tensor, list[int]]:
@@ -63,8 +71,12 @@ def track_objects(there: Tensor, colour: Tensor, centre: Tensor) -> tuple[Tensor
         found = _objects_in_frame(there[frame], colour[frame], centre[frame], scale)
         _extend(tracks, found, frame)
     enough = min(FEWEST_FRAMES, len(there))
-    kept = [track for track in tracks if len(track.members) >= enough]
-    kept.sort(key=lambda track: -sum(int(member.sum()) for member in track.members.values()))
+    kept = [
+        track
+        for track in tracks
+        if len(track.members) >= enough and track.pixels() >= FEWEST_MEAN_PIXELS * scale * len(track.members)
+    ]
+    kept.sort(key=lambda track: -track.pixels())
     member = torch.zeros(len(there), len(kept), *there.shape[1:], dtype=torch.bool)
     for number, track in enumerate(kept):
         for frame, pixels in track.members.items():
@@ -84,7 +96,26 @@ def _objects_in_frame(there: Tensor, colour: Tensor, centre: Tensor, scale: floa
     for number in named[shown].unique().tolist():
         for middle, pixels in _group(shown & (named == number), centre, scale):
             found.append((int(number), middle, pixels))
-    return found
+    return _without_fragments(found)
+
+
+def _without_fragments(found: list[tuple[int, Tensor, Tensor]]) -> list[tuple[int, Tensor, Tensor]]:
+    """Give small groups that lie in a larger one to it: its own stray votes, or its edge in a blended colour."""
+    kept: list[tuple[int, Tensor, Tensor]] = []
+    for colour, middle, pixels in sorted(found, key=lambda entry: -int(entry[2].sum())):
+        area = int(pixels.sum())
+        for number, (other, place, taken) in enumerate(kept):
+            whole = int(taken.sum())
+            radius = 2 * (whole / math.pi) ** 0.5 / len(taken)
+            apart = float((middle - place).norm())
+            own = colour == other and area < 0.5 * whole and apart < max(1.5 * REACH, radius)
+            edge = colour != other and area < 0.2 * whole and apart < REACH
+            if own or edge:
+                kept[number] = (other, place, taken | pixels)
+                break
+        else:
+            kept.append((colour, middle, pixels))
+    return kept
 
 
 def _group(left: Tensor, centre: Tensor, scale: float) -> list[tuple[Tensor, Tensor]]:
@@ -122,7 +153,7 @@ def _densest(votes: Tensor) -> Tensor:
 def _extend(tracks: list[_Track], found: list[tuple[int, Tensor, Tensor]], frame: int) -> None:
     """Give each object of a frame to the track of its colour that expects it nearest, or begin a track."""
     pairs = sorted(
-        (float((track.expected(frame) - middle).norm()), row, column)
+        (track.distance(frame, middle), row, column)
         for row, track in enumerate(tracks)
         for column, (colour, middle, _) in enumerate(found)
         if colour == track.colour

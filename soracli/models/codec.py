@@ -87,13 +87,14 @@ def decode_block(vae: VideoVAE, spec: LatentSpec, latents: Tensor, cache: Cache)
     Args:
         vae: The VAE.
         spec: Of its latents.
-        latents: Normalised ``(C, t, H', W')``, on the VAE's device.
+        latents: Normalised float32 ``(C, t, H', W')``, on the VAE's device; its weights may be of another type.
         cache: Of the call before, empty at the start.
 
     Returns:
         uint8 frames ``(T, H, W, 3)`` on the CPU, and the cache for the next call.
     """
-    frames, cache = vae.decode(denormalise(latents[None], spec), cache)
+    dtype = next(vae.parameters()).dtype
+    frames, cache = vae.decode(denormalise(latents[None], spec).to(dtype), cache)
     return to_pixels(frames), cache
 
 

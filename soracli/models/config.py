@@ -35,6 +35,10 @@ class VAEConfig(Section):
         ):
             if len(values) != expected:
                 raise ValueError(f"{name} must have {expected} numbers for {levels} widths, got {len(values)}")
+        if min(self.widths, default=0) < 1 or min(*self.encoder_blocks, *self.decoder_blocks, 0) < 0:
+            raise ValueError("widths must be above 0 and blocks not below 0")
+        if not any(self.encoder_blocks) or not any(self.decoder_blocks):
+            raise ValueError("encoder_blocks and decoder_blocks need a block each: they are what looks back in time")
         if any(stride not in (1, 2) for stride in self.temporal_strides):
             raise ValueError(f"temporal_strides must be 1 or 2, got {self.temporal_strides}")
         return self
@@ -104,8 +108,8 @@ class TextEncoderConfig(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        if self.hidden_size % self.num_heads:
-            raise ValueError(f"hidden_size ({self.hidden_size}) must be divisible by num_heads ({self.num_heads})")
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be divisible by 2 num_heads ({self.num_heads})")
         return self
 
 

@@ -19,22 +19,33 @@ from torch.nn import functional
 from soracli.models.config import DiTConfig
 from soracli.models.layers.attention import Keys
 from soracli.models.layers.embeddings import NumberEmbedding
-from soracli.models.layers.rope import rope_angles, rope_frequencies
+from soracli.models.layers.rope import rope_angles, rope_frequencies, rotate
 from soracli.models.layers.transformer import DiTBlock, Modulation, start_small, zero_linear
 from soracli.models.tokens import Tokens
 
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier tokens left behind, by segment: keys and values of every layer, and where they stand.
+    """What tokens left behind, by segment: keys and values of every layer, and where they stand.
 
     Attributes:
-        keys: ``keys[layer][segment]``.
+        keys: ``keys[layer][segment]``, not rotated.
         coordinates: ``(M, 3)`` by segment.
     """
 
     keys: tuple[tuple[Keys, ...], ...]
     coordinates: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """A past that is looked at, its keys rotated to where they stand: made once for all steps of a block.
+
+    Attributes:
+        keys: ``keys[layer][segment]``, rotated.
+    """
+
+    keys: tuple[tuple[Keys, ...], ...]
 
 
 class DiT(nn.Module):
@@ -74,13 +85,23 @@ class DiT(nn.Module):
         zero_linear(self.final_modulation)
         zero_linear(self.final)
 
-    def forward(self, tokens: Tokens, text_states: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
+    def look_at(self, past: Past) -> Context:
+        """Rotate the keys of a past to its coordinates, for ``forward`` to see."""
+        angles = [rope_angles(place, self.frequencies) for place in past.coordinates]  # S (M, K / 2)
+        return Context(
+            tuple(
+                tuple(Keys(rotate(kept.key, turn), kept.value) for kept, turn in zip(layer, angles, strict=True))
+                for layer in past.keys
+            )
+        )
+
+    def forward(self, tokens: Tokens, text_states: Tensor, context: Context | None = None) -> tuple[Tensor, Past]:
         """One pass over a packed sequence.
 
         Args:
             tokens: The sequence; see ``Tokens``.
             text_states: ``(Lt, text width)`` of the text encoder.
-            past: Keys and values of earlier tokens of each segment, which every token of the segment sees.
+            context: Of ``look_at``: earlier tokens of each segment, which every token of the segment sees.
 
         Returns:
             Velocities ``(Ln, P)`` of the wanted tokens, and this sequence's own keys and values.
@@ -96,13 +117,10 @@ class DiT(nn.Module):
         shared = self.shared(condition) if self.shared is not None else 0.0  # (R, 6 D)
 
         angles = rope_angles(tokens.coordinates, self.frequencies)  # (L, K / 2)
-        past_angles = None
-        if past is not None:
-            past_angles = [rope_angles(place, self.frequencies) for place in past.coordinates]  # S (M, K / 2)
         kept: list[tuple[Keys, ...]] = []
         for layer, block in enumerate(self.blocks):
-            before: Sequence[Keys] | None = past.keys[layer] if past is not None else None
-            x, keys = block(x, condition, shared, tokens.row, angles, tokens.segments, before, past_angles)  # (L, D)
+            before: Sequence[Keys] | None = context.keys[layer] if context is not None else None
+            x, keys = block(x, condition, shared, tokens.row, angles, tokens.segments, before)  # (L, D)
             kept.append(tuple(keys))
 
         wanted = x[tokens.wanted]  # (Ln, D)

@@ -15,7 +15,8 @@ from soracli.core.errors import ArtifactError
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import DiTConfig, TextEncoderConfig
 from soracli.models.dit import DiT
-from soracli.models.store import fill_module, load_vae, part_folder, read_part, save_part
+from soracli.models.record import part_folder
+from soracli.models.store import fill_module, load_vae, read_part, save_part
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import encode_text, load_tokenizer, save_tokenizer
 from soracli.models.video_vae import VideoVAE
@@ -51,6 +52,13 @@ class Generator:
     def prompt_tokens(self, prompt: str) -> Tensor:
         """Token numbers ``(n,)`` of a prompt; the empty one gives the mark of no text."""
         return torch.tensor(encode_text(self.tokenizer, prompt, self.text.config.max_tokens))
+
+
+def use_dtype(model: Generator, dtype: torch.dtype) -> None:
+    """Compute in this number type from now on; positions and noise levels stay float32."""
+    for module in (model.dit, model.text, model.vae):
+        for parameter in module.parameters():
+            parameter.data = parameter.data.to(dtype)
 
 
 def save_dit(

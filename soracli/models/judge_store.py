@@ -10,7 +10,8 @@ import torch
 
 from soracli.models.config import JudgeConfig
 from soracli.models.judge import Judge
-from soracli.models.store import fill_module, part_folder, read_part, save_part
+from soracli.models.record import part_folder
+from soracli.models.store import fill_module, read_part, save_part
 
 
 def save_judge(folder: Path, judge: Judge, facts: Mapping[str, Any]) -> str:

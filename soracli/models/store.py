@@ -22,10 +22,10 @@ from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import write_json_atomic
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import VAEConfig
+from soracli.models.record import FORMAT, part_folder, read_record
 from soracli.models.video_vae import VideoVAE
 from soracli.recipe.section import Section
 
-FORMAT = 1
 S = TypeVar("S", bound=Section)
 
 
@@ -58,11 +58,7 @@ def save_part(
         for name, tensor in weights.items()
     }
     values = config.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps([kind, values], sort_keys=True).encode())
-    for name, tensor in sorted(stored.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    part_hash = digest.hexdigest()
+    part_hash = _hash_of(kind, values, stored)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "model.safetensors.part"
@@ -82,28 +78,28 @@ def read_part(folder: Path, kind: str, section: type[S]) -> tuple[dict[str, Tens
     Raises:
         ArtifactError: If it is missing, damaged, of another kind, or made by a newer version.
     """
-    path = folder / "config.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{folder} holds no {kind}: {path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or record.get("kind") != kind:
-        found = record.get("kind") if isinstance(record, dict) else None
-        raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")
-    if record.get("format") != FORMAT:
-        raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
+    record = read_record(folder, kind)
     try:
         config = section.model_validate_json(json.dumps(record["config"]))
         weights = load_file(folder / "model.safetensors")
     except (KeyError, ValidationError, OSError, SafetensorError) as error:
         raise ArtifactError(f"{folder} is damaged: {str(error).splitlines()[0]}") from error
+    # A file of tensors with a flipped byte, or of another save than config.json, loads without a word.
+    if _hash_of(kind, record["config"], weights) != record.get("hash"):
+        raise ArtifactError(f"{folder} is damaged: its weights are not those that config.json was written for")
     return (
         {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
         config,
         record,
     )
+
+
+def _hash_of(kind: str, values: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps([kind, values], sort_keys=True).encode())
+    for name, tensor in sorted(stored.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
@@ -118,20 +114,6 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) 
         raise ArtifactError(
             f"{folder} does not fit its configuration: {str(error).splitlines()[-1].strip()}"
         ) from error
-
-
-def part_folder(model: Path, kind: str) -> Path:
-    """Where a part lives in what a user named: a part, a model folder, or a run with a ``model/``.
-
-    Raises:
-        ArtifactError: If none of them is there.
-    """
-    for candidate in (model / kind, model / "model" / kind, model):
-        if (candidate / "config.json").is_file():
-            return candidate
-    if (model / "run.json").is_file():
-        raise ArtifactError(f"{model} is a run that is not finished: run its training command again to go on")
-    raise ArtifactError(f"{model} holds no {kind}: name a model folder or a finished run")
 
 
 def save_vae(

@@ -6,6 +6,7 @@ on where it stopped; array tasks and ranks each take every n-th shard and the la
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soracli.core.errors import DataError, Stopped
+from soracli.core.errors import DataError, Stopped, UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
@@ -115,8 +116,19 @@ def plan_jobs(
     device: torch.device,
     reporter: Reporter,
 ) -> list[Job]:
-    """All shards of a cache, in order."""
+    """All shards of a cache, in order.
+
+    Raises:
+        UsageError: If a size of the recipe does not fit the VAE; names the nearest that does.
+        DataError: If the manifest cannot be read.
+    """
     world = recipe.world
+    if world.videos or world.images:
+        spec.latent_size(world.height, world.width)
+    unit = math.lcm(*spec.compression[1:])
+    if clips is not None and recipe.clips.side_multiple % unit:
+        near = max(1, round(recipe.clips.side_multiple / unit)) * unit
+        raise UsageError(f"clips.side_multiple = {recipe.clips.side_multiple} does not fit the VAE: use {near}")
     jobs: list[Job] = []
     for kind, first, count, size in (
         ("videos", 0, world.videos, _SHARD_VIDEOS),
@@ -148,7 +160,7 @@ def _world_maker(
 ) -> Callable[[], Made]:
     def make() -> Made:
         scenes = [sample_scene(world.seed, number) for number in numbers]
-        wanted = 1 if images else round(world.seconds * world.fps)
+        wanted = 1 if images else spec.num_frames_for(world.seconds, world.fps)
         num_frames = spec.video_frames(1 + (wanted - 1) // spec.compression[0])
         times = torch.arange(num_frames) / world.fps
         path = simulate(scenes, times)
@@ -193,7 +205,7 @@ def _clip_maker(
         latents, records = [], []
         for clip in clips:
             rate = min(config.fps, clip.fps)
-            wanted = max(1, int(clip.seconds * rate))
+            wanted = max(1, int(clip.seconds * rate + 1e-6))  # 29 frames at 25 fps are 28.999999999999996
             try:
                 frames = read_frames(
                     manifest.locate(clip),

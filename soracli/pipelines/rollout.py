@@ -8,46 +8,20 @@ none (or a negative one) for guidance.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from soracli.diffusion.flow import time_grid
+from soracli.diffusion.options import SamplingOptions
 from soracli.diffusion.order import forward_order
-from soracli.diffusion.samplers import SAMPLERS, SamplerName, guided
-from soracli.models.dit import Past
+from soracli.diffusion.samplers import SAMPLERS, guided
+from soracli.models.dit import Context, Past
 from soracli.models.generator import Generator
 from soracli.models.past import Memory, moved, remember, shifted, window_start
-from soracli.models.tokens import Piece, Sample, pack_tokens, unpatchify
+from soracli.models.tokens import Piece, Sample, Tokens, pack_tokens, patchify, unpatchify
 from soracli.training.seeding import generator_for
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingOptions:
-    """How a video is sampled.
-
-    Attributes:
-        num_steps: Steps from noise to data of each block.
-        guidance_scale: 1 is none.
-        shift: How far times lean towards noise.
-        sampler: By name.
-        sink: Latent frames remembered from the beginning.
-        window: Latent frames remembered from the end.
-        first_block: Latent frames of the first block.
-        block: Latent frames of every later block.
-        context_noise: Level of noise put on a finished block before it is remembered.
-    """
-
-    num_steps: int = 12
-    guidance_scale: float = 4.0
-    shift: float = 1.5
-    sampler: SamplerName = "euler"
-    sink: int = 0
-    window: int = 8
-    first_block: int = 5
-    block: int = 4
-    context_noise: float = 0.05
 
 
 @torch.inference_mode()
@@ -87,10 +61,10 @@ def roll_out(
     for number, frames in enumerate(order.blocks):
         index = list(frames)
         start = window_start(memory, options.sink)
+        one_frame = torch.tensor([frame == 0 for frame in frames])
         block = _Block(
-            past=shifted(memory, start),
-            seconds=times[index] - start,
-            one_frame=torch.tensor([frame == 0 for frame in frames]),
+            context=model.dit.look_at(shifted(memory, start)),
+            tokens=_block_tokens(model, times[index] - start, one_frame, len(texts), latent_size),
             num_segments=len(texts),
             latent_size=latent_size,
         )
@@ -112,25 +86,37 @@ def roll_out(
 
 @dataclass(frozen=True)
 class _Block:
-    """What stays the same over all evaluations of one block."""
+    """What stays the same over all evaluations of one block; only patches and noise levels of its tokens change."""
 
-    past: Past
-    seconds: Tensor
-    one_frame: Tensor
+    context: Context
+    tokens: Tokens
     num_segments: int
     latent_size: tuple[int, int]
 
 
+def _block_tokens(
+    model: Generator, seconds: Tensor, one_frame: Tensor, num_segments: int, latent_size: tuple[int, int]
+) -> Tokens:
+    """The packed sequence of a block, once a segment, before it has any content."""
+    count = len(seconds)
+    nothing = torch.zeros(model.spec.channels, count, *latent_size)
+    piece = Piece(nothing, seconds, one_frame, torch.zeros(count), block=1, clean=False)
+    sample = Sample(torch.zeros(0, dtype=torch.long), (piece,))
+    tokens = pack_tokens([sample] * num_segments, model.dit.config.patch_size, model.spec.compression[1:])
+    return tokens.to(model.device)
+
+
 def _evaluate(model: Generator, block: _Block, latents: Tensor, t: float) -> tuple[Tensor, Past]:
     """Velocities ``(S, C, t, H, W)`` of the segments, which share the latents, and their keys and values."""
-    patch, count = model.dit.config.patch_size, len(block.seconds)
-    piece = Piece(latents.cpu(), block.seconds, block.one_frame, torch.full((count,), t), block=1, clean=False)
-    sample = Sample(torch.zeros(0, dtype=torch.long), (piece,))
-    tokens = pack_tokens([sample] * block.num_segments, patch, model.spec.compression[1:])
-    no_states = torch.zeros(0, model.text.config.hidden_size, device=model.device)
-    patches, made = model.dit(tokens.to(model.device), no_states, block.past)
-    by_segment = patches.unflatten(0, (block.num_segments, count, -1))
-    return torch.stack([unpatchify(part, block.latent_size, patch) for part in by_segment]), made
+    patch, size, count = model.dit.config.patch_size, block.latent_size, block.num_segments
+    conditions = block.tokens.conditions.clone()
+    conditions[:, 0] = t
+    patches = patchify(latents, patch)  # (T, S, P)
+    tokens = replace(block.tokens, patches=patches.flatten(0, 1).repeat(count, 1), conditions=conditions)
+    no_states = model.dit.text_embed.weight.new_zeros(0, model.text.config.hidden_size)
+    velocities, made = model.dit(tokens, no_states, block.context)
+    by_segment = velocities.float().unflatten(0, (count, *patches.shape[:2]))
+    return torch.stack([unpatchify(part, size, patch) for part in by_segment]), made
 
 
 def _read_texts(model: Generator, texts: list[Tensor], latent_size: tuple[int, int]) -> Memory:

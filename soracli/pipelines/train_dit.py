@@ -1,8 +1,8 @@
 """``sora dit train``: cached latents in, a DiT with its text encoder out.
 
 The loop, top to bottom: draw samples from (seed, step, sample), give each an order and noise, pack them into one
-sequence, predict velocities, step, average; now and then log, measure on held-out scenes, show samples, save. The same
-call goes on where it stopped.
+sequence, predict velocities, step, average; now and then log, measure on samples that stay the same, show samples,
+save. The same call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from soracli.core.errors import ArtifactError, Stopped
+from soracli.core.errors import ArtifactError, Stopped, UsageError
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.generator import load_generator, save_dit
-from soracli.models.store import load_vae, part_folder
+from soracli.models.record import part_folder
+from soracli.models.store import load_vae
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import encode_text, train_tokenizer
 from soracli.models.tokens import Sample, Tokens, pack_tokens, patchify
@@ -102,16 +103,14 @@ def train_dit(
         world = stack.enter_context(open_world(device))
         set_threads(recipe.loop.num_threads)
         cache = LatentCache(latents)
-        _check_vae(cache, vae)
+        check_vae(cache, vae)
+        check_patch(cache, recipe)
         sampler = LatentSampler(cache, recipe.samples)
-        resolved = {**recipe.model_dump(mode="json"), "latents": cache.spec.vae_hash}
+        resolved = {**recipe.model_dump(mode="json"), "latents": cache.content_hash}
         text = recipe_text(recipe, loaded.origins)
         on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, note=reporter.note))), world)
         run = RunFolder(out, False)
-        tokenizer = train_tokenizer(
-            (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions)),
-            recipe.text.vocabulary_size,
-        )
+        tokenizer = learn_tokenizer(cache, recipe)
         seed_global(recipe.loop.seed, "weights")
         model = DiTWithText(DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text)).to(
             world.device
@@ -154,7 +153,18 @@ def train_dit(
     return out
 
 
-def _check_vae(cache: LatentCache, vae: Path) -> None:
+def learn_tokenizer(cache: LatentCache, recipe: DitTrainRecipe) -> Tokenizer:
+    """The tokens of all captions of a cache: the same cache gives the same ones."""
+    captions = (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions))
+    return train_tokenizer(captions, recipe.text.vocabulary_size)
+
+
+def check_vae(cache: LatentCache, vae: Path) -> None:
+    """Whether the cache was made with this VAE.
+
+    Raises:
+        ArtifactError: If not; names both.
+    """
     _, spec = load_vae(vae)
     if spec != cache.spec:
         raise ArtifactError(
@@ -163,20 +173,36 @@ def _check_vae(cache: LatentCache, vae: Path) -> None:
         )
 
 
+def check_patch(cache: LatentCache, recipe: DitTrainRecipe) -> None:
+    """Whether everything cached divides into patches; before anything is built.
+
+    Raises:
+        UsageError: If not; names the first that does not.
+    """
+    _, rows, columns = recipe.dit.patch_size
+    for entry in cache.entries:
+        if entry.shape[2] % rows or entry.shape[3] % columns:
+            raise UsageError(
+                f"dit.patch_size = {list(recipe.dit.patch_size)} does not divide the {entry.shape[2]}x{entry.shape[3]} "
+                f"latents (rows, columns) of {entry.name} in {cache.folder}: take smaller patches, or cache other sizes"
+            )
+
+
 def _batch(
     sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, world: World
 ) -> tuple[Tokens, Tensor]:
     """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
     numbers = share_of(range(recipe.samples.batch_size), world)
     drawn = [
-        _draw(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number)) for number in numbers
+        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number)) for number in numbers
     ]
     return _pack(drawn, sampler, recipe)
 
 
-def _draw(
+def draw_sample(
     sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, generator: torch.Generator
 ) -> tuple[Sample, list[Tensor]]:
+    """A sample with its order, noise and text, and its targets; ``generator`` decides everything."""
     drawn = sampler.sample(generator)
     dropped = float(torch.rand(1, generator=generator)) < recipe.flow.text_dropout
     ids = encode_text(tokenizer, "" if dropped else drawn.caption, recipe.text.max_tokens)
@@ -200,7 +226,8 @@ def _learn(
     loss = error.mean()
     loss.backward()
     average_gradients(model.parameters(), world, weight=float(len(targets)))
-    figures = {"loss": all_mean([float(loss.detach())], world)[0], **_by_noise(error.detach(), tokens)}
+    total, count = all_mean([float(error.detach().sum()), float(len(error))], world)
+    figures = {"loss": total / count, **_by_noise(error.detach(), tokens)}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.ema.update_parameters(model)
@@ -229,7 +256,7 @@ def _validate(
 ) -> dict[str, float]:
     """The averaged weights on a fixed set of samples with fixed noise: comparable from step to step."""
     drawn = [
-        _draw(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "validation", number))
+        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "validation", number))
         for number in range(_VALIDATION_SAMPLES)
     ]
     tokens, targets = _pack(drawn, sampler, recipe)
@@ -262,13 +289,15 @@ def _write_model(
     shutil.copytree(part_folder(vae, "vae"), folder / "vae", dirs_exist_ok=True)
     first = next((entry for entry in cache.entries if entry.shape[1] > 1), cache.entries[0])
     rows, columns = cache.spec.compression[1:]
+    # What was trained: a sample is never longer than its video.
+    longest = min(max(recipe.samples.latent_frames), max(entry.shape[1] for entry in cache.entries))
     defaults = {
         "fps": first.fps,
         "size": [first.shape[2] * rows, first.shape[3] * columns],
         "shift": recipe.flow.shift,
         "first_block": recipe.order.first_block,
         "block": recipe.order.block,
-        "window": max(recipe.samples.latent_frames) - recipe.order.block,
+        "window": max(1, longest - recipe.order.block),
     }
     facts = {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}
     return save_dit(folder, averaged.dit.state_dict(), recipe.dit, averaged.text, tokenizer, cache.spec, facts)

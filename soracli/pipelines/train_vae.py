@@ -159,8 +159,8 @@ def _learn(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainSt
     """One update; what it measured, as means over ranks."""
     loss_config = recipe.loss
     mean, log_variance, _ = vae.encode(frames)
-    noise = torch.randn(mean.shape, generator=generator_for(recipe.loop.seed, "noise", state.step, world.rank))
-    decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise.to(mean)))
+    noise = _noise(mean, recipe.loop.seed, state.step, world)
+    decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise))
     l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
     divergence = kl_divergence(mean, log_variance)
     loss = loss_config.l1 * l1 + loss_config.gradient * gradient + loss_config.kl * divergence
@@ -173,6 +173,12 @@ def _learn(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainSt
     if report.applied:
         state.ema.update_parameters(vae)
     return {**figures, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+
+
+def _noise(like: Tensor, seed: int, step: int, world: World) -> Tensor:
+    """This rank's share of the noise of the whole batch: any number of ranks draws what one would."""
+    whole = torch.randn(like.shape[0] * world.size, *like.shape[1:], generator=generator_for(seed, "noise", step, 0))
+    return whole.chunk(world.size)[world.rank].to(like)
 
 
 @torch.no_grad()

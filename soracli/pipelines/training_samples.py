@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from soracli.data.image_write import write_contact_sheet
+from soracli.diffusion.options import SamplingOptions
 from soracli.models.codec import decode_block
 from soracli.models.generator import Generator
-from soracli.pipelines.rollout import SamplingOptions, roll_out
+from soracli.pipelines.rollout import roll_out
 
 PROMPTS = (
     "a red ball bounces on green grass",

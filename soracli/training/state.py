@@ -56,8 +56,8 @@ def load_train_state(
     checkpoint = load_latest(folder, note, device) if folder.is_dir() else None
     if checkpoint is None:
         return False
-    load_module(state.model, checkpoint.parts["model"], f"checkpoint {checkpoint.path}")
     try:
+        load_module(state.model, checkpoint.parts["model"], f"checkpoint {checkpoint.path}")
         load_ema(state.ema, checkpoint.parts["ema"], checkpoint.state["ema_updates"])
         unflatten_optimiser(state.optimiser, checkpoint.parts["optimiser"], checkpoint.state["optimiser"])
     except KeyError as error:

@@ -63,7 +63,8 @@ def test_muon_is_torchs_with_the_size_of_adamws_updates():
     gradients_for(theirs, 0)
     optimiser.step(0, 1, 1.0)
     reference.step()
-    assert torch.equal(ours.hidden.weight, theirs.hidden.weight)
+    # torch orthogonalises in bfloat16; tests/training/test_muon.py compares exactly with its algorithm in float64.
+    torch.testing.assert_close(ours.hidden.weight, theirs.hidden.weight, atol=0.01 * 0.02, rtol=0)
     size = (ours.hidden.weight - before).pow(2).mean().sqrt().item() / 0.01
     assert 0.1 < size < 0.4  # 0.2 for exact orthogonalisation
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from soracli.data.world.camera import FIELD, CameraPath, camera_path
-from soracli.data.world.ground import ground_colour, sky_colour
 from soracli.data.world.grammar import Colour, Scene
+from soracli.data.world.ground import ground_colour, sky_colour
 from soracli.data.world.shapes import FAR, HITS, Vector
 
 _PAINT: dict[Colour, tuple[float, float, float]] = {

@@ -22,7 +22,7 @@ class Segment:
 
     Attributes:
         length: Its tokens.
-        mask: ``(length, past + length)`` bool, which tokens (columns) each token (row) sees; None: all.
+        mask: ``(length, length)`` bool, which tokens (columns) each token (row) sees; None: all. A past is seen by all.
     """
 
     length: int
@@ -34,7 +34,7 @@ class Keys:
     """Keys and values of one layer and one segment, kept for later tokens.
 
     Attributes:
-        key: ``(M, N, K)``, not rotated: positions are given anew each time.
+        key: ``(M, N, K)``; kept unrotated, so that positions can be given anew, and rotated when they are looked at.
         value: ``(M, N, K)``.
     """
 
@@ -71,7 +71,6 @@ class SelfAttention(nn.Module):
         angles: Tensor,
         segments: Sequence[Segment],
         past: Sequence[Keys] | None = None,
-        past_angles: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[Keys]]:
         """Attend.
 
@@ -79,11 +78,10 @@ class SelfAttention(nn.Module):
             x: ``(L, D)`` tokens of all segments, one after another.
             angles: ``(L, P)`` rotary angles.
             segments: Where each sample is; lengths add up to L.
-            past: Earlier keys and values of each segment.
-            past_angles: Their angles ``(M, P)``, by segment.
+            past: Earlier keys, rotated, and values of each segment.
 
         Returns:
-            ``(L, D)``, and the keys and values of ``x`` by segment.
+            ``(L, D)``, and the unrotated keys and the values of ``x`` by segment.
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
         q, k = self.query_norm(q), self.key_norm(k)  # (L, N, K)
@@ -93,10 +91,13 @@ class SelfAttention(nn.Module):
         for index, (segment, query, key, value) in enumerate(
             zip(segments, rotated_q.split(lengths), rotated_k.split(lengths), v.split(lengths), strict=True)
         ):
-            if past is not None and past_angles is not None:
-                key = torch.cat([rotate(past[index].key, past_angles[index]), key])  # (M + l, N, K)
+            mask = segment.mask  # (l, l)
+            if past is not None:
+                key = torch.cat([past[index].key, key])  # (M + l, N, K)
                 value = torch.cat([past[index].value, value])  # (M + l, N, K)
+                if mask is not None:
+                    mask = functional.pad(mask, (len(past[index].key), 0), value=True)  # (l, M + l)
             query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))  # 3 (1, N, l, K)
-            attended = functional.scaled_dot_product_attention(query, key, value, segment.mask)  # (1, N, l, K)
+            attended = functional.scaled_dot_product_attention(query, key, value, mask)  # (1, N, l, K)
             outputs.append(attended[0].transpose(0, 1).flatten(1))  # (l, D)
         return self.out(torch.cat(outputs)), own  # (L, D)

@@ -40,7 +40,8 @@ class Tape:
     @property
     def cache(self) -> Cache:
         """What was collected, to start the next chunk with."""
-        return tuple(self._recorded)
+        # Copies: a view would keep all frames of every layer in memory until the next chunk.
+        return tuple(frames.clone() for frames in self._recorded)
 
 
 class PositionNorm(nn.Module):

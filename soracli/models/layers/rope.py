@@ -38,7 +38,8 @@ def rope_frequencies(head_width: int) -> Tensor:
 
 def rope_angles(coordinates: Tensor, frequencies: Tensor) -> Tensor:
     """Angles ``(L, P)`` of tokens at ``(L, 3)``, float32 for exactness."""
-    return coordinates.float() @ frequencies.float()
+    # Not a matrix product: GPUs may round its factors to 10 bits, and angles reach a hundred radians.
+    return (coordinates.float()[:, :, None] * frequencies.float()).sum(1)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

@@ -65,7 +65,6 @@ class DiTBlock(nn.Module):
         angles: Tensor,
         segments: Sequence[Segment],
         past: Sequence[Keys] | None,
-        past_angles: Sequence[Tensor] | None,
     ) -> tuple[Tensor, list[Keys]]:
         """One block.
 
@@ -76,16 +75,16 @@ class DiTBlock(nn.Module):
             row: ``(L,)`` which condition each token has.
             angles: ``(L, P)``.
             segments: Of the packed sequence.
-            past: Keys and values of this layer, by segment.
-            past_angles: Their angles.
+            past: Rotated keys, and values, of earlier tokens in this layer, by segment.
 
         Returns:
             ``(L, D)`` and this layer's keys and values.
         """
         table = self.modulation(condition) + shared  # (R, 6 D)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table[row].chunk(6, -1)  # 6 (L, D)
+        # index_select copies whole rows: four times as fast on a CPU as table[row].
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.index_select(0, row).chunk(6, -1)  # 6 (L, D)
         h = functional.layer_norm(x, (self.dim,), eps=1e-6) * (1 + scale_a) + shift_a  # (L, D)
-        attended, keys = self.attention(h, angles, segments, past, past_angles)  # (L, D)
+        attended, keys = self.attention(h, angles, segments, past)  # (L, D)
         x = x + gate_a * attended  # (L, D)
         h = functional.layer_norm(x, (self.dim,), eps=1e-6) * (1 + scale_m) + shift_m  # (L, D)
         return x + gate_m * self.mlp(h), keys  # (L, D)

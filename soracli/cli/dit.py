@@ -1,0 +1,104 @@
+"""``sora dit``: train the diffusion transformer, and measure what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from soracli.cli import dit_eval
+from soracli.cli.console import TerminalReporter, print_json, print_result
+from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
+from soracli.cli.runs import default_input, default_run, is_speaker
+from soracli.core.progress import Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from soracli.pipelines.plan_dit import DitPlan
+
+app = typer.Typer(help="Train the diffusion transformer, and measure it.", rich_markup_mode=None)
+
+_DEFAULT_RECIPE = "nano/dit"
+_DEFAULT_LATENTS = "runs/nano/latents"
+_DEFAULT_VAE = "runs/nano/vae"
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group to the application."""
+    parent.add_typer(app, name="dit")
+
+
+@app.callback()
+def dit() -> None:
+    """Train the diffusion transformer, and measure it."""
+
+
+@app.command("train")
+def train(
+    recipe: RecipeArgument = None,
+    latents: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Cache of sora latents cache.", show_default=_DEFAULT_LATENTS),
+    ] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|DIR", help="The VAE it was cached with; becomes part of the model.", show_default=_DEFAULT_VAE
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
+    ] = None,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a DiT with its text encoder, or go on with a run: the same command resumes. RUN/model is a whole model.
+
+    Without arguments: the nano recipe on runs/nano/latents, into runs/nano/dit.
+    """
+    from soracli.pipelines.find_model import find_model
+    from soracli.pipelines.recipes import DitTrainRecipe
+    from soracli.recipe.find import find_recipe
+    from soracli.recipe.load import load_recipe
+
+    name = recipe or _DEFAULT_RECIPE
+    loaded = load_recipe(DitTrainRecipe, find_recipe(name), set_ or [])
+    cache = latents or default_input(_DEFAULT_LATENTS, "--latents", "sora latents cache")
+    model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_model(vae)
+    run, speaks = out or default_run(name), is_speaker()
+    if dry_run:
+        from soracli.pipelines.plan_dit import plan_dit
+
+        plan = plan_dit(loaded.recipe, latents=cache, vae=model, out=run, device=device)
+        if json and speaks:
+            print_json(asdict(plan))
+        elif speaks:
+            print_result(_plan_text(plan))
+        return
+    from soracli.pipelines.train_dit import train_dit
+
+    reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
+    done = train_dit(loaded, latents=cache, vae=model, out=run, device=device, reporter=reporter)
+    if json and speaks:
+        print_json({"run": done, "model": done / "model"})
+    elif speaks:
+        print_result(done)
+
+
+app.command("eval")(dit_eval.evaluate)
+
+
+def _plan_text(plan: DitPlan) -> str:
+    return "\n".join(
+        [
+            f"parameters: DiT {plan.dit_parameters / 1e6:.2f} M, text encoder {plan.text_parameters / 1e6:.2f} M",
+            f"latents: {plan.latents}, {plan.entries} entries",
+            f"tokens: {plan.video_tokens:.0f} of video and {plan.text_tokens:.0f} of text in a sample",
+            f"steps: {plan.steps} of {plan.batch_size} samples, on {plan.device}",
+            f"work: about {plan.flops / 1e9:.0f} GFLOP a step, {plan.flops * plan.steps / 1e15:.3g} PFLOP in all",
+            f"out: {plan.out} ({'a run is there and would go on' if plan.resumes else 'new'})",
+        ]
+    )

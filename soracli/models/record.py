@@ -1,0 +1,56 @@
+"""What is written beside the weights of a model, read without torch: kinds, hashes, settings and facts.
+
+So a command can refuse what does not fit before it spends seconds on loading anything.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from soracli.core.errors import ArtifactError
+
+FORMAT = 1
+
+
+def part_folder(model: Path, kind: str) -> Path:
+    """Where a part lives in what a user named: a part, a model folder, or a run with a ``model/``.
+
+    Raises:
+        ArtifactError: If none of them is there.
+    """
+    for candidate in (model / kind, model / "model" / kind, model):
+        if (candidate / "config.json").is_file():
+            return candidate
+    others = sorted({path.parent.name for place in ("*", "model/*") for path in model.glob(f"{place}/config.json")})
+    if others:
+        raise ArtifactError(f"{model} holds {', '.join(others)}, but no {kind}: name a model that has one")
+    if (model / "run.json").is_file():
+        raise ArtifactError(f"{model} is a run that is not finished: run its training command again to go on")
+    raise ArtifactError(f"{model} holds no {kind}: name a model folder or a finished run")
+
+
+def read_record(folder: Path, kind: str) -> dict[str, Any]:
+    """All of a part's ``config.json``.
+
+    Args:
+        folder: Of the part.
+        kind: What it must be: ``vae``, ``dit``, ``text``, ``judge``.
+
+    Raises:
+        ArtifactError: If it is missing, damaged, of another kind, or made by a newer version.
+    """
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder} holds no {kind}: {path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(record, dict) or record.get("kind") != kind:
+        found = record.get("kind") if isinstance(record, dict) else None
+        raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")
+    if record.get("format") != FORMAT:
+        raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
+    return record

@@ -1,0 +1,202 @@
+"""``sora generate``: prompts in, videos of any length out, in constant memory.
+
+Latents come block by block, are decoded as they come, and go to the encoder of the file; nothing grows with the length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import soracli
+from soracli.core.errors import NumericsError, Stopped
+from soracli.core.files import part_name
+from soracli.core.progress import Reporter, SilentReporter, Task
+from soracli.data.image_read import Frames
+from soracli.data.image_write import write_contact_sheet
+from soracli.data.video_write import VideoWriter
+from soracli.models.codec import decode_block
+from soracli.models.generator import Generator, load_generator, use_dtype
+from soracli.models.layers.causal import Cache
+from soracli.models.tokenizer import encode_text
+from soracli.pipelines.output_names import sheet_name
+from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
+from soracli.pipelines.rollout import roll_out
+from soracli.training.device import choose_device, choose_dtype, set_threads
+from soracli.training.signals import StopFlag, signal_name, stop_on_signals
+
+_SHEET_FRAMES = 8
+
+
+def generate(
+    prompts: str | Sequence[str],
+    *,
+    model: Path,
+    seconds: float | None = None,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    seed: int | None = None,
+    count: int = 1,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    negative_prompt: str = "",
+    out: Path | None = None,
+    overwrite: bool = False,
+    contact_sheet: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    reporter: Reporter | None = None,
+) -> list[Path]:
+    """Make videos from prompts; the same seed gives the same frames.
+
+    Args:
+        prompts: One or several.
+        model: A model folder or a finished run of ``sora dit train``.
+        seconds: Length of each video, 4 by default; at least one frame is made.
+        size: Height and width; the model's own if None.
+        fps: Frames a second; the model's own if None.
+        seed: Of the first video of each prompt; drawn and told if None.
+        count: Videos of each prompt, with seeds ``seed``, ``seed + 1`` and so on.
+        num_steps: Steps of each block; the model's own if None.
+        guidance_scale: 1 is none; the model's own if None.
+        negative_prompt: What to steer away from.
+        out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
+        overwrite: Replace what exists.
+        contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+        device: As ``--device``.
+        dtype: As ``--dtype``.
+        reporter: Who is told.
+
+    Returns:
+        The files, in order of prompts and seeds.
+
+    Raises:
+        Stopped: After a stop on request; what was made of a video stays as ``NAME.part.mp4``, which plays.
+        SoraError: For anything a user can put right.
+    """
+    plan = plan_generation(
+        prompts,
+        model=model,
+        seconds=seconds,
+        size=size,
+        fps=fps,
+        seed=seed,
+        count=count,
+        num_steps=num_steps,
+        guidance_scale=guidance_scale,
+        negative_prompt=negative_prompt,
+        out=out,
+        overwrite=overwrite,
+        contact_sheet=contact_sheet,
+    )
+    return make_videos(plan, device=device, dtype=dtype, reporter=reporter)
+
+
+def make_videos(
+    plan: GenerationPlan, *, device: str = "auto", dtype: str = "auto", reporter: Reporter | None = None
+) -> list[Path]:
+    """Make what was planned; see ``generate``."""
+    reporter = reporter or SilentReporter()
+    for note in plan.notes:
+        reporter.note(note)
+    waiting = [job for job in plan.jobs if not job.is_made]
+    if len(waiting) < len(plan.jobs):
+        reporter.note(f"{len(plan.jobs) - len(waiting)} of {len(plan.jobs)} are there already")
+    if not waiting:
+        return [job.path for job in plan.jobs]
+    place = choose_device(device)
+    number_type = choose_dtype(dtype, place)
+    with stop_on_signals() as flag:
+        set_threads(0)
+        generator = load_generator(plan.model, place)
+        use_dtype(generator, number_type)
+        for text in dict.fromkeys([*(job.prompt for job in waiting), plan.negative_prompt]):
+            _tell_cut(generator, text, reporter)
+        with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
+            for number, job in enumerate(waiting):
+                done = f"{number} of {len(waiting)} files are done" if len(waiting) > 1 else ""
+                _make(generator, plan, job, number_type, task, _stopper(flag, job, done))
+                if plan.contact_sheet:
+                    reporter.note(f"contact sheet: {sheet_name(job.path)}")
+    return [job.path for job in plan.jobs]
+
+
+def _make(
+    model: Generator,
+    plan: GenerationPlan,
+    job: Job,
+    number_type: torch.dtype,
+    task: Task,
+    check_stop: Callable[[int, int], None],
+) -> None:
+    about = {
+        **job.record,
+        "dtype": str(number_type).removeprefix("torch."),
+        "device": model.device.type,
+        "sora": soracli.__version__,
+    }
+    shown = np.linspace(0, plan.num_frames - 1, min(_SHEET_FRAMES, plan.num_frames)).round().astype(int)
+    kept: list[Frames] = []
+    check_stop(0, plan.num_frames)
+    with VideoWriter(job.path, fps=plan.fps, metadata=about, overwrite=plan.overwrite) as writer:
+        began = time.perf_counter()
+        for frames in _frames(model, plan, job):
+            first = writer.num_frames
+            writer.write(frames)
+            if plan.contact_sheet:
+                kept += [frames[index - first] for index in shown if first <= index < first + len(frames)]
+            speed = writer.num_frames / plan.fps / (time.perf_counter() - began)
+            task.advance(len(frames), speed=f"{speed:.2g} seconds of video a second")
+            check_stop(writer.num_frames, plan.num_frames)
+    if plan.contact_sheet:
+        write_contact_sheet(sheet_name(job.path), [(job.prompt, np.stack(kept))])
+
+
+def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames]:
+    """Blocks of frames uint8 ``(T, H, W, 3)``, together exactly as many as planned."""
+    left = plan.num_frames
+    cache: Cache = ()
+    for latents in roll_out(
+        model,
+        job.prompt,
+        num_latents=model.spec.latent_frames_covering(plan.num_frames),
+        latent_size=model.spec.latent_size(*plan.size),
+        fps=plan.fps,
+        seed=job.seed,
+        options=plan.options,
+        negative_prompt=plan.negative_prompt,
+    ):
+        _check_finite(latents)
+        pixels, cache = decode_block(model.vae, model.spec, latents, cache)
+        yield pixels[:left].numpy()
+        left -= len(pixels)
+
+
+def _check_finite(latents: Tensor) -> None:
+    if not bool(torch.isfinite(latents).all()):
+        raise NumericsError("the model gave numbers that are not finite: try --dtype float32, or a lower guidance")
+
+
+def _stopper(flag: StopFlag, job: Job, done: str) -> Callable[[int, int], None]:
+    """What leaves between two blocks when somebody asked to stop; a video whose last frame is made is finished."""
+
+    def check(made: int, total: int) -> None:
+        if not flag or made == total:
+            return
+        part = f"{made} of {total} frames are in {part_name(job.path)}, which plays" if made else "no frame was made"
+        raise Stopped("; ".join(filter(None, [f"{signal_name(flag.level)}: {part}", done, f"the seed is {job.seed}"])))
+
+    return check
+
+
+def _tell_cut(model: Generator, text: str, reporter: Reporter) -> None:
+    limit = model.text.config.max_tokens
+    ids = encode_text(model.tokenizer, text, limit + 1)
+    if len(ids) > limit:
+        end = model.tokenizer.decode(ids[limit - 8 : limit]).strip()
+        reporter.note(f"the model reads {limit} tokens of a prompt; what follows '... {end}' is not seen")

@@ -1,0 +1,243 @@
+"""What a call of ``sora generate`` will make, checked before torch is loaded."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from soracli.core.errors import ArtifactError, UsageError
+from soracli.core.latent_spec import LatentSpec
+from soracli.data.video_write import checked_suffix
+from soracli.diffusion.options import SamplingOptions
+from soracli.models.record import part_folder, read_record
+from soracli.pipelines.output_names import output_files
+
+DEFAULT_SECONDS = 4.0
+"""Length of a video when none is asked for."""
+
+MAX_STEPS = 1000
+MAX_SEED = 2**63 - 1
+_DRAWN_SEEDS = 2**31
+_MAX_FRAME_TOKENS = 16384
+_RECORDED_CHARACTERS = 4000
+"""A file's record holds this much of a prompt: it travels as one argument of the encoder."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video or picture.
+
+    Attributes:
+        prompt: What it shows.
+        seed: Decides its noise.
+        path: Where it goes.
+        is_made: Whether it is there already.
+        record: What the file will say of itself.
+    """
+
+    prompt: str
+    seed: int
+    path: Path
+    is_made: bool
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationPlan:
+    """All that ``make_videos`` needs to know.
+
+    Attributes:
+        model: Folder of the model.
+        jobs: What to make, in order.
+        num_frames: Frames of each.
+        size: Height and width, pixels.
+        fps: Frames a second.
+        options: How to sample.
+        negative_prompt: What to steer away from.
+        overwrite: Whether existing files may be replaced.
+        contact_sheet: Whether each video gets a picture of frames beside it.
+        notes: What a person should be told first.
+    """
+
+    model: Path
+    jobs: tuple[Job, ...]
+    num_frames: int
+    size: tuple[int, int]
+    fps: float
+    options: SamplingOptions
+    negative_prompt: str
+    overwrite: bool
+    contact_sheet: bool
+    notes: tuple[str, ...]
+
+
+def plan_generation(
+    prompts: str | Sequence[str],
+    *,
+    model: Path,
+    seconds: float | None = None,
+    size: tuple[int, int] | None = None,
+    round_size: bool = False,
+    fps: float | None = None,
+    seed: int | None = None,
+    count: int = 1,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    negative_prompt: str = "",
+    out: Path | None = None,
+    overwrite: bool = False,
+    contact_sheet: bool = False,
+) -> GenerationPlan:
+    """Check everything that can be checked without torch.
+
+    Args:
+        prompts: One or several.
+        model: A model folder or a finished run of ``sora dit train``.
+        seconds: Length of each video; at least one frame is made.
+        size: Height and width; the model's own if None.
+        round_size: Take the nearest size that fits instead of refusing.
+        fps: Frames a second; the model's own if None.
+        seed: Of the first video of each prompt; drawn if None.
+        count: Videos of each prompt, with seeds ``seed``, ``seed + 1`` and so on.
+        num_steps: Steps of each block; the model's own if None.
+        guidance_scale: 1 is none; the model's own if None.
+        negative_prompt: What to steer away from.
+        out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
+        overwrite: Replace what exists.
+        contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+
+    Raises:
+        UsageError: If an option cannot be; names the nearest that can.
+        ArtifactError: If the model is no model that makes videos.
+    """
+    texts = [_checked(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
+    if not texts:
+        raise UsageError("no prompt; say what to show")
+    _check_out(out, seconds, fps, contact_sheet)
+    _check_ranges(seed, count, num_steps, guidance_scale)
+    is_picture = out is not None and out.suffix.lower() == ".png"
+    record = read_record(part_folder(model, "dit"), "dit")
+    spec, defaults = LatentSpec.from_dict(record.get("latents") or {}), _defaults(record, model)
+    notes: list[str] = []
+
+    rate = fps or float(defaults["fps"])
+    trained_size: tuple[int, int] = (int(defaults["size"][0]), int(defaults["size"][1]))
+    chosen = _fitting(size or trained_size, spec, record["config"]["patch_size"], round_size)
+    notes += _far_from_trained(chosen, trained_size, rate, float(defaults["fps"]))
+    length = DEFAULT_SECONDS if seconds is None else seconds
+    num_frames = 1 if is_picture else spec.num_frames_for(length, rate)
+    if not is_picture and length * rate < 1:
+        notes.append(f"{length:g}s is less than a frame at {rate:g} frames a second; one frame is made")
+    if seed is None:
+        seed = secrets.randbelow(_DRAWN_SEEDS)
+        notes.append(f"seed: {seed}")
+
+    options = _options(defaults, num_steps, guidance_scale)
+    common = {
+        "negative_prompt": negative_prompt[:_RECORDED_CHARACTERS],
+        "num_frames": num_frames,
+        "fps": rate,
+        "size": f"{chosen[1]}x{chosen[0]}",
+        **asdict(options),
+        "model": str(record["hash"]),
+    }
+    wanted = [(text, seed + number) for text in texts for number in range(count)]
+    records = [{"prompt": text[:_RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
+    files = output_files(records, out, overwrite=overwrite, contact_sheet=contact_sheet)
+    return GenerationPlan(
+        model=model,
+        jobs=tuple(
+            Job(text, number, file.path, file.is_made, about)
+            for (text, number), about, file in zip(wanted, records, files, strict=True)
+        ),
+        num_frames=num_frames,
+        size=chosen,
+        fps=rate,
+        options=options,
+        negative_prompt=negative_prompt,
+        overwrite=overwrite,
+        contact_sheet=contact_sheet,
+        notes=tuple(notes),
+    )
+
+
+def _checked(prompt: str) -> str:
+    if not prompt.strip():
+        raise UsageError('the prompt is empty; say what to show, as in "a red ball bounces on green grass"')
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the prompt is no valid text: its character {error.start + 1} is not UTF-8") from None
+    return prompt.strip()
+
+
+def _check_out(out: Path | None, seconds: float | None, fps: float | None, contact_sheet: bool) -> None:
+    if out is None or not out.suffix or out.is_dir():
+        return
+    if checked_suffix(out) == ".png":
+        given = [("--seconds", seconds is not None), ("--fps", fps is not None), ("--contact-sheet", contact_sheet)]
+        useless = [name for name, is_given in given if is_given]
+        if useless:
+            raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
+
+
+def _check_ranges(seed: int | None, count: int, num_steps: int | None, guidance_scale: float | None) -> None:
+    if count < 1:
+        raise UsageError(f"--count must be at least 1, got {count}")
+    if seed is not None and not 0 <= seed <= MAX_SEED - count + 1:
+        raise UsageError(f"--seed must be 0 to {MAX_SEED - count + 1}, got {seed}")
+    if num_steps is not None and not 1 <= num_steps <= MAX_STEPS:
+        raise UsageError(f"--steps must be 1 to {MAX_STEPS}, got {num_steps}")
+    if guidance_scale is not None and not (math.isfinite(guidance_scale) and 0 <= guidance_scale <= 100):
+        raise UsageError(f"--guidance-scale must be 0 to 100, got {guidance_scale:g}; 1 is none")
+
+
+def _defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
+    defaults = record.get("defaults")
+    if not isinstance(defaults, dict) or not {"fps", "size"} <= defaults.keys():
+        raise ArtifactError(f"{model} does not say which rate and size it was trained for: train it again")
+    return defaults
+
+
+def _options(defaults: Mapping[str, Any], num_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
+    """The model's recommendations over ours, and what the user asked for over both."""
+    known = SamplingOptions.__dataclass_fields__
+    options = SamplingOptions(**{name: value for name, value in defaults.items() if name in known})
+    asked = {"num_steps": num_steps, "guidance_scale": guidance_scale}
+    return replace(options, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _fitting(
+    size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool
+) -> tuple[int, int]:
+    units = [spec.compression[axis] * patch_size[axis] for axis in (1, 2)]
+    near_height, near_width = (max(1, round(side / unit)) * unit for side, unit in zip(size, units, strict=True))
+    if size != (near_height, near_width) and not round_size:
+        raise UsageError(
+            f"--size {size[1]}x{size[0]} does not fit the model: sides must be multiples of {units[1]}x{units[0]}; "
+            f"the nearest is {near_width}x{near_height}"
+        )
+    tokens = near_height // units[0] * (near_width // units[1])
+    if tokens > _MAX_FRAME_TOKENS:
+        side = math.isqrt(_MAX_FRAME_TOKENS)
+        raise UsageError(
+            f"--size {size[1]}x{size[0]} is more than this model can hold in memory; "
+            f"the largest square is {side * units[1]}x{side * units[0]}"
+        )
+    return near_height, near_width
+
+
+def _far_from_trained(size: tuple[int, int], trained: tuple[int, int], fps: float, trained_fps: float) -> list[str]:
+    notes = []
+    ratio = size[0] * size[1] / (trained[0] * trained[1])
+    if not 0.5 <= ratio <= 2:
+        notes.append(
+            f"the model was trained at {trained[1]}x{trained[0]}; what it makes at {size[1]}x{size[0]} may look wrong"
+        )
+    if fps != trained_fps:
+        notes.append(f"the model was trained at {trained_fps:g} frames a second; motion at {fps:g} may look wrong")
+    return notes

@@ -1,0 +1,115 @@
+"""A model as those who measure it see it: a prompt and a seed go in, a video at its own settings comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soracli.core.errors import NumericsError
+from soracli.core.latent_spec import LatentSpec
+from soracli.models.codec import decode_block
+from soracli.models.generator import Generator, load_generator, use_dtype
+from soracli.models.layers.causal import Cache
+from soracli.models.video_vae import VideoVAE
+from soracli.pipelines.evaluate_vae import as_bytes, as_floats
+from soracli.pipelines.plan_generation import GenerationPlan, plan_generation
+from soracli.pipelines.rollout import roll_out
+from soracli.training.device import choose_dtype, set_threads
+
+
+@dataclass(frozen=True)
+class VideoMaker:
+    """What makes videos, and how.
+
+    Attributes:
+        make: Frames ``(T, H, W, 3)`` uint8 of a prompt, a seed and seconds: what ``sora generate`` makes of them.
+        decode_again: What the model's own VAE leaves of frames, as many: the best that a generator can do with it.
+        fps: Frames a second.
+        height: H.
+        width: W.
+        settings: All that ``sora generate`` is set to, as JSON values.
+    """
+
+    make: Callable[[str, int, float], Tensor]
+    decode_again: Callable[[Tensor], Tensor]
+    fps: float
+    height: int
+    width: int
+    settings: Mapping[str, Any]
+
+    def num_frames(self, seconds: float) -> int:
+        """Frames of a video this long; at least one."""
+        return max(1, round(seconds * self.fps))
+
+
+def open_model(model: Path, device: torch.device) -> VideoMaker:
+    """A model at the settings of ``sora generate`` without options.
+
+    Args:
+        model: A model folder or a finished run.
+        device: Where to compute.
+
+    Raises:
+        ArtifactError: If there is no whole model.
+
+    ``make`` raises NumericsError when the model's numbers are not finite.
+    """
+    plan = plan_generation("a video", model=model, seed=0)
+    dtype = choose_dtype("auto", device)
+    set_threads(0)
+    generator = load_generator(model, device)
+    use_dtype(generator, dtype)
+    settings = {
+        name: value
+        for name, value in plan.jobs[0].record.items()
+        if name not in ("prompt", "negative_prompt", "seed", "num_frames")
+    }
+    return VideoMaker(
+        make=lambda prompt, seed, seconds: _make(generator, plan, prompt, seed, seconds),
+        decode_again=lambda frames: through_vae(generator.vae, generator.spec, frames),
+        fps=plan.fps,
+        height=plan.size[0],
+        width=plan.size[1],
+        settings={**settings, "dtype": str(dtype).removeprefix("torch."), "device": device.type},
+    )
+
+
+@torch.inference_mode()
+def through_vae(vae: VideoVAE, spec: LatentSpec, frames: Tensor) -> Tensor:
+    """Frames of any number after encoding (the mean, without noise) and decoding, as many.
+
+    Args:
+        vae: Computes where its weights are.
+        spec: Of its latents.
+        frames: ``(T, H, W, 3)`` uint8; the last one is held to fill the last latent.
+    """
+    weight = next(vae.parameters())
+    missing = spec.video_frames(spec.latent_frames_covering(len(frames))) - len(frames)
+    padded = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
+    decoded = vae.decode(vae.encode(as_floats(padded).to(weight))[0])[0]
+    return as_bytes(decoded.float().cpu())[: len(frames)]
+
+
+def _make(model: Generator, plan: GenerationPlan, prompt: str, seed: int, seconds: float) -> Tensor:
+    num_frames = model.spec.num_frames_for(seconds, plan.fps)
+    cache: Cache = ()
+    parts = []
+    for latents in roll_out(
+        model,
+        prompt,
+        num_latents=model.spec.latent_frames_covering(num_frames),
+        latent_size=model.spec.latent_size(*plan.size),
+        fps=plan.fps,
+        seed=seed,
+        options=plan.options,
+    ):
+        if not bool(torch.isfinite(latents).all()):
+            raise NumericsError(f"the model gave numbers that are not finite for '{prompt}', seed {seed}")
+        frames, cache = decode_block(model.vae, model.spec, latents, cache)
+        parts.append(frames)
+    return torch.cat(parts)[:num_frames]

@@ -1,0 +1,99 @@
+"""What the DiT is shown: stretches against the cached latents, their times against frames counted by hand."""
+
+import pytest
+import torch
+
+from soracli.core.errors import DataError
+from soracli.core.latent_spec import LatentSpec
+from soracli.data.config import LatentSamplesConfig
+from soracli.data.latent_samples import LatentSampler
+from soracli.data.latents import LatentCache, write_index, write_shard
+
+SPEC = LatentSpec(channels=1, compression=(4, 8, 8), mean=(0.0,), std=(1.0,), vae_hash="ab")
+LENGTHS = {"world": (9, 4), "clips": (6, 1)}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Latent frame k of an entry is filled with 100 * entry + k."""
+    latents, records = [], []
+    for number, (source, length) in enumerate((s, n) for s, lengths in LENGTHS.items() for n in lengths):
+        latents.append((100.0 * number + torch.arange(length)).view(1, -1, 1, 1).expand(1, length, 2, 2))
+        records.append(
+            {
+                "source": source,
+                "name": str(number),
+                "fps": 8.0 + number,
+                "captions": [f"{number} moves", f"{number} goes"],
+                "still_captions": [f"{number} stands"],
+            }
+        )
+    write_shard(tmp_path, "all", latents, records)
+    write_index(tmp_path, SPEC, ["all"], {})
+    return LatentCache(tmp_path)
+
+
+def draws(cache, count=200, **options):
+    sampler = LatentSampler(cache, LatentSamplesConfig(**options))
+    return [sampler.sample(torch.Generator().manual_seed(seed)) for seed in range(count)]
+
+
+def place(sample) -> tuple[int, int]:
+    """Entry and first latent frame."""
+    return divmod(int(sample.latents[0, 0, 0, 0]), 100)
+
+
+def test_videos_are_stretches_with_their_times(cache):
+    seen = set()
+    for sample in draws(cache, image_share=0, latent_frames=(3, 5), middle_share=0.5):
+        entry, start = place(sample)
+        count = sample.latents.shape[1]
+        seen.add((entry, start, count))
+        assert count in (3, 5) or (entry, count) == (1, 4)  # no longer than the video
+        assert sample.latents[0, :, 0, 0].tolist() == [100 * entry + start + k for k in range(count)]
+        # The mean time of the frames a latent holds: frame 0 alone, then frames 1-4, 5-8 and so on.
+        middles = [0.0 if k == 0 else (4 * k - 3 + 4 * k) / 2 for k in range(start, start + count)]
+        expected = torch.tensor([(middle - middles[0]) / (8.0 + entry) for middle in middles])
+        torch.testing.assert_close(sample.seconds, expected)
+        assert sample.begins == (start == 0)
+        assert sample.one_frame.tolist() == [start == 0] + [False] * (count - 1)
+        assert sample.caption in (f"{entry} moves", f"{entry} goes")
+    assert {entry for entry, _, _ in seen} == {0, 1, 2}
+    assert {start for entry, start, count in seen if (entry, count) == (0, 3)} == set(range(7))
+
+
+def test_pictures_are_first_frames(cache):
+    entries = set()
+    for sample in draws(cache, image_share=1):
+        entry, start = place(sample)
+        entries.add(entry)
+        assert (start, sample.latents.shape[1]) == (0, 1)
+        assert sample.seconds.tolist() == [0] and sample.one_frame.tolist() == [True] and sample.begins
+        assert sample.caption == f"{entry} stands"
+    assert entries == {0, 1, 2, 3}
+
+
+def test_shares(cache):
+    samples = draws(cache, 1000, image_share=0.3, world_share=0.8, middle_share=0.4, latent_frames=(4,))
+    assert sum(sample.latents.shape[1] == 1 for sample in samples) / 1000 == pytest.approx(0.3, abs=0.04)
+    assert sum(place(sample)[0] < 2 for sample in samples) / 1000 == pytest.approx(0.8, abs=0.04)
+    roomy = [sample for sample in samples if place(sample)[0] in (0, 2) and sample.latents.shape[1] == 4]
+    assert sum(not sample.begins for sample in roomy) / len(roomy) == pytest.approx(0.4, abs=0.06)
+
+
+def test_the_same_generator_draws_the_same(cache):
+    for one, other in zip(draws(cache, 20), draws(cache, 20), strict=True):
+        assert torch.equal(one.latents, other.latents) and one.caption == other.caption
+
+
+def test_what_cannot_be_is_said(tmp_path):
+    write_index(tmp_path, SPEC, [], {})
+    with pytest.raises(DataError, match="holds no latents"):
+        LatentSampler(LatentCache(tmp_path), LatentSamplesConfig())
+    record = {"source": "world", "name": "a", "fps": 8.0, "captions": [], "still_captions": []}
+    write_shard(tmp_path, "one", [torch.zeros(1, 1, 2, 2)], [record])
+    write_index(tmp_path, SPEC, ["one"], {})
+    with pytest.raises(DataError, match=r"pictures only: set samples\.image_share = 1"):
+        LatentSampler(LatentCache(tmp_path), LatentSamplesConfig())
+    picture = LatentSampler(LatentCache(tmp_path), LatentSamplesConfig(image_share=1)).sample(torch.Generator())
+    assert picture.caption == ""

@@ -1,0 +1,211 @@
+"""A video made block by block with cached keys, against one uncached sequence that holds all of it, computed anew.
+
+And against a plain memory that keeps everything and picks what the window still shows; lengths, seeds, bounds.
+"""
+
+from collections import defaultdict
+
+import pytest
+import torch
+
+from soracli.diffusion.flow import time_grid
+from soracli.diffusion.options import SamplingOptions
+from soracli.diffusion.order import forward_order
+from soracli.diffusion.samplers import SAMPLERS, guided
+from soracli.models.dit import Past
+from soracli.models.generator import Generator, use_dtype
+from soracli.models.layers.attention import Keys
+from soracli.models.past import Memory
+from soracli.models.tokens import Piece, Sample, pack_tokens, unpatchify
+from soracli.pipelines import rollout
+from soracli.pipelines.rollout import roll_out
+from soracli.training.seeding import generator_for
+from tests.pipelines.generators import tiny_generator
+
+SIZE, FPS, SEED = (4, 6), 8.0, 5
+PROMPT, NEGATIVE = "a red ball bounces", "two cubes"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    return tiny_generator(tmp_path_factory.mktemp("model"))
+
+
+def options(**changes) -> SamplingOptions:
+    return SamplingOptions(**{"num_steps": 2, "window": 5, "first_block": 3, "block": 2, "guidance_scale": 2.5} | changes)
+
+
+def made_by(model: Generator, num_latents: int, chosen: SamplingOptions, **changes) -> list[torch.Tensor]:
+    given = {"seed": SEED, "latent_size": SIZE, "fps": FPS, "negative_prompt": NEGATIVE} | changes
+    return list(roll_out(model, PROMPT, num_latents=num_latents, options=chosen, **given))
+
+
+def noise_for(purpose: str, block: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.randn(like.shape, generator=generator_for(SEED, purpose, block))
+
+
+@torch.inference_mode()
+def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptions) -> list[torch.Tensor]:
+    """Every evaluation packs text, every earlier block and the block in work into one sequence, as training does."""
+    times = torch.tensor(model.spec.latent_times(num_latents, FPS))
+    blocks = forward_order(num_latents, chosen.first_block, chosen.block).blocks
+    texts = [PROMPT, NEGATIVE] if chosen.guidance_scale != 1 else [PROMPT]
+    past: list[Piece] = []
+    made = []
+    for number, frames in enumerate(blocks):
+        index = list(frames)
+
+        def piece(latents: torch.Tensor, t: float, clean: bool, number: int = number, index: list = index) -> Piece:
+            first = torch.tensor([frame == 0 for frame in index])
+            return Piece(latents, times[index], first, torch.full((len(index),), t), block=1 + number, clean=clean)
+
+        def velocity(x: torch.Tensor, t: float, piece=piece) -> torch.Tensor:
+            samples = [Sample(model.prompt_tokens(text), (*past, piece(x, t, clean=False))) for text in texts]
+            tokens = pack_tokens(samples, model.dit.config.patch_size, model.spec.compression[1:])
+            patches = model.dit(tokens, model.text(tokens.text, tokens.text_lengths))[0]
+            found = [
+                unpatchify(part, SIZE, model.dit.config.patch_size)
+                for part in patches.unflatten(0, (len(texts), x.shape[1], -1))
+            ]
+            return guided(found[0], found[1], chosen.guidance_scale) if len(found) == 2 else found[0]
+
+        noise = noise_for("block", number, torch.empty(4, len(index), *SIZE))
+        latents = SAMPLERS[chosen.sampler](velocity, noise, time_grid(chosen.num_steps, chosen.shift))
+        made.append(latents)
+        level = chosen.context_noise
+        past.append(piece((1 - level) * latents + level * noise_for("context", number, latents), level, clean=True))
+    return made
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_steps": 1, "guidance_scale": 1.0}, {"num_steps": 1}, {"num_steps": 3}, {"sampler": "heun", "context_noise": 0.3}],
+    ids=["one step", "guidance", "three steps", "heun"],
+)
+def test_cached_keys_give_what_the_whole_sequence_gives(model: Generator, changes: dict) -> None:
+    # Velocities themselves: one Euler step from noise gives noise - velocity.
+    chosen = options(window=99, **changes)
+    found, expected = made_by(model, 10, chosen), made_without_cache(model, 10, chosen)
+    assert [part.shape[1] for part in found] == [3, 2, 2, 2, 1]
+    for one, other in zip(found, expected, strict=True):
+        assert other.std() > 0.5
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_the_past_is_seen(model: Generator) -> None:
+    """What the test above would not notice if nothing looked back at all."""
+    chosen = options(window=99, num_steps=1)
+    usual, forgetful = made_by(model, 10, chosen), made_by(model, 10, options(window=1, num_steps=1))
+    assert torch.equal(usual[1], forgetful[1]) is False
+    assert (usual[-1] - forgetful[-1]).abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def made_with_plain_memory(model: Generator, num_latents: int, chosen: SamplingOptions) -> list[torch.Tensor]:
+    """Keys of every latent frame are kept for ever, by number; each block looks at those its window shows."""
+    patch, tokens_a_frame = model.dit.config.patch_size, SIZE[0] // 2 * (SIZE[1] // 2)
+    times = torch.tensor(model.spec.latent_times(num_latents, FPS))
+    sample = pack_tokens([Sample(model.prompt_tokens(PROMPT), ())], patch, model.spec.compression[1:])
+    text_past = model.dit(sample, model.text(sample.text, sample.text_lengths))[1]
+    kept: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+    made = []
+    for number, frames in enumerate(forward_order(num_latents, chosen.first_block, chosen.block).blocks):
+        index, before = list(frames), list(range(frames[0]))
+        window = before[max(0, len(before) - chosen.window) :] if chosen.sink + chosen.window < len(before) else before
+        shown = before[: chosen.sink] + [frame for frame in window if frame >= chosen.sink]
+        later = [frame for frame in shown if frame >= chosen.sink] or shown
+        start = float(times[later[0]]) if later else 0.0
+        layers = []
+        for layer, own in enumerate(text_past.keys):
+            parts = [(own[0].key, own[0].value), *(kept[frame][layer] for frame in shown)]
+            keys, values = (torch.cat(part) for part in zip(*parts, strict=True))
+            layers.append((Keys(keys, values),))
+        piece = Piece(
+            torch.zeros(4, len(index), *SIZE),
+            times[index] - start,
+            torch.tensor([frame == 0 for frame in index]),
+            torch.zeros(len(index)),
+            block=1,
+            clean=False,
+        )
+        grid = pack_tokens([Sample(torch.zeros(0).long(), (piece,))], patch, model.spec.compression[1:]).coordinates
+        places = [text_past.coordinates[0]]
+        for frame in shown:
+            place = grid[:tokens_a_frame].clone()
+            place[:, 0] = max(0.0, float(times[frame]) - start)
+            places.append(place)
+        context = model.dit.look_at(Past(tuple(layers), (torch.cat(places),)))
+
+        def evaluate(x: torch.Tensor, t: float, piece=piece, context=context) -> tuple[torch.Tensor, Past]:
+            now = Piece(x, piece.seconds, piece.one_frame, torch.full((x.shape[1],), t), block=1, clean=False)
+            tokens = pack_tokens([Sample(torch.zeros(0).long(), (now,))], patch, model.spec.compression[1:])
+            patches, own = model.dit(tokens, torch.zeros(0, model.text.config.hidden_size), context)
+            return unpatchify(patches.unflatten(0, (x.shape[1], -1)), SIZE, patch), own
+
+        noise = noise_for("block", number, piece.latents)
+        latents = noise - evaluate(noise, 1.0)[0]
+        made.append(latents)
+        level = chosen.context_noise
+        own = evaluate((1 - level) * latents + level * noise_for("context", number, latents), level)[1]
+        for place, frame in enumerate(index):
+            rows = slice(place * tokens_a_frame, (place + 1) * tokens_a_frame)
+            kept[frame] = [(layer[0].key[rows], layer[0].value[rows]) for layer in own.keys]
+    return made
+
+
+@pytest.mark.parametrize(("sink", "window"), [(0, 5), (2, 3), (1, 1)])
+def test_the_window_slides(model: Generator, sink: int, window: int) -> None:
+    chosen = options(sink=sink, window=window, num_steps=1, guidance_scale=1.0)
+    found, expected = made_by(model, 17, chosen), made_with_plain_memory(model, 17, chosen)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_memory_does_not_grow(model: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept after every block: the window, in storage of its own, at times that the model was trained at."""
+    sizes, spans = [], []
+    original = rollout.remember
+
+    def watch(*arguments) -> Memory:
+        memory = original(*arguments)
+        layers = [keys for layer in memory.past.keys for keys in layer]
+        sizes.append(sum(part.untyped_storage().nbytes() for keys in layers for part in (keys.key, keys.value)))
+        spans.append(float(memory.seconds.max() - memory.seconds.min()))
+        return memory
+
+    monkeypatch.setattr(rollout, "remember", watch)
+    latents = made_by(model, 61, options(num_steps=1))
+    assert len(latents) == 30 == len(sizes) + 1
+    assert len(set(sizes[2:])) == 1 and sizes[0] < sizes[2]
+    assert max(spans) == pytest.approx(4 * 4 / FPS)  # from the first to the fifth latent
+
+
+@pytest.mark.parametrize("num_latents", [1, 2, 3, 4, 5, 8])
+def test_any_length_begins_like_a_longer_one(model: Generator, num_latents: int) -> None:
+    whole, part = torch.cat(made_by(model, 9, options()), 1), torch.cat(made_by(model, num_latents, options()), 1)
+    assert part.shape == (4, num_latents, *SIZE)
+    full_blocks = max([0, *(cut for cut in (3, 5, 7, 9) if cut <= num_latents)])
+    assert torch.equal(part[:, :full_blocks], whole[:, :full_blocks])
+
+
+def test_a_seed_decides_everything(model: Generator) -> None:
+    first, again, other = (torch.cat(made_by(model, 7, options(), seed=seed), 1) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert (first - other).abs().mean() > 0.1
+
+
+def test_prompts_and_guidance_count(model: Generator) -> None:
+    plain = torch.cat(made_by(model, 5, options(guidance_scale=1.0)), 1)
+    for changed in (
+        made_by(model, 5, options(guidance_scale=3.0)),
+        list(roll_out(model, NEGATIVE, num_latents=5, latent_size=SIZE, fps=FPS, seed=SEED, options=options(guidance_scale=1))),
+    ):
+        assert (plain - torch.cat(changed, 1)).abs().max() > 1e-3
+
+
+def test_half_precision_is_near(tmp_path) -> None:
+    halved, whole = tiny_generator(tmp_path), tiny_generator(tmp_path)
+    use_dtype(halved, torch.bfloat16)
+    found, expected = (torch.cat(made_by(one, 7, options(guidance_scale=1.0)), 1) for one in (halved, whole))
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()

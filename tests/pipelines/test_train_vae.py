@@ -1,0 +1,88 @@
+"""Training a VAE: stopped equals never stopped, first losses are the golden ones, one picture is learnt by heart."""
+
+import json
+
+import pytest
+import torch
+
+from soracli.core.errors import RecipeError, Stopped, UsageError
+from soracli.models.codec import encode_video
+from soracli.models.store import load_vae
+from soracli.pipelines import train_vae as pipeline
+from soracli.pipelines.train_vae import train_vae
+from tests.data.clips import make_clip, make_manifest
+from tests.pipelines.runs import StopAfter, assert_same_run, figures, vae_recipe
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch):
+    monkeypatch.setattr(pipeline, "_STATISTICS_SAMPLES", 8)
+    monkeypatch.setattr(pipeline, "_EVAL_CLIPS", 1)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
+    def train(name, **options):
+        return train_vae(vae_recipe(f"optimiser.name={optimiser}"), clips=None, out=tmp_path / name, device="cpu", **options)
+
+    whole = train("whole")
+    for steps in (2, 1):  # the first call of each says where it begins
+        with pytest.raises(Stopped, match="SIGUSR1 after step"):
+            train("parts", reporter=StopAfter(1 + steps))
+        assert (tmp_path / "parts/stopped").read_text() == "SIGUSR1\n"
+    assert not (tmp_path / "parts/model").exists()
+    assert_same_run(whole, train("parts"))
+    assert not (tmp_path / "parts/stopped").exists()
+    golden_numbers(f"losses/train_vae_{optimiser}.txt", figures(whole)[:3])
+
+
+def test_a_finished_run_holds_a_vae_whose_latents_are_normal(tmp_path):
+    run = train_vae(vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=tmp_path / "run", device="cpu")
+    vae, spec = load_vae(run)
+    assert spec.compression == (4, 8, 8) and vae.config == vae_recipe().recipe.vae
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (50, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    assert encode_video(vae, spec, frames, torch.device("cpu")).shape == (4, 13, 4, 4)
+    assert json.loads((run / "model/vae/config.json").read_text())["trained"] == {
+        "steps": 6,
+        "recipe": "recipe.toml of the run",
+        "seed": 0,
+    }
+    (held_out,), (inside,) = figures(run, "held_out_psnr"), figures(run, "held_out_psnr_objects")
+    assert 0 < inside < 40 and 0 < held_out < 40
+    train_vae(vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=run, device="cpu")  # nothing left to do
+    assert len(figures(run)) == 6
+    with pytest.raises(RecipeError, match=r"loss\.kl"):
+        train_vae(vae_recipe("loss.kl=0.1", "frames.crop=32"), clips=None, out=run, device="cpu")
+
+
+def test_one_picture_is_learnt_by_heart(tmp_path):
+    recipe = vae_recipe(
+        "frames.world_scenes=1", "frames.num_frames=1", "frames.crop=32", "frames.batch_size=1", "loop.steps=150",
+        "optimiser.name=muon", "optimiser.learning_rate=0.02", "vae.widths=[16, 24, 32]", "loop.save_every=150",
+    )  # fmt: skip
+    run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu")
+    psnr = figures(run, "psnr")
+    assert psnr[0] < 15
+    assert sum(psnr[-5:]) / 5 > 25
+
+
+def test_clips_are_learnt_from(tmp_path):
+    clip = make_clip(tmp_path, "a.webp", 6, alpha=True)
+    recipe = vae_recipe("frames.world_share=0", "loop.steps=2")
+    run = train_vae(recipe, clips=make_manifest(tmp_path, clip), out=tmp_path / "run", device="cpu")
+    assert len(figures(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("frames.num_frames=7", r"frames\.num_frames = 7 does not fit .* use 5 or 9"),
+        ("frames.crop=20", r"frames\.crop = 20 must be a multiple of 8 and fit 32x32: use 16"),
+        ("frames.crop=40", "use 32"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, change, says):
+    with pytest.raises(UsageError, match=says):
+        train_vae(vae_recipe(change), clips=None, out=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
