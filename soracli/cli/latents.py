@@ -75,9 +75,7 @@ def cache(
         return
     from soracli.pipelines.cache_latents import cache_latents
 
-    done = cache_latents(
-        loaded.recipe, vae=model, clips=clips, out=folder, device=device, reporter=TerminalReporter()
-    )
+    done = cache_latents(loaded.recipe, vae=model, clips=clips, out=folder, device=device, reporter=TerminalReporter())
     if json:
         print_json({"latents": done})
     else:

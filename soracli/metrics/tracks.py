@@ -18,9 +18,9 @@ from torch.nn import functional
 
 THRESHOLD = 0.8
 """Probability of an object from which on a pixel counts; above a half, because losses favour pixels of objects."""
-FEWEST_PIXELS = 6
+FEWEST_PIXELS = 9
 """Pixels of one frame, on maps of 64x64, that make an object there."""
-REACH = 0.11
+REACH = 0.15
 """How far votes for the middle of one object lie apart; grows with the object's own size, see ``_group``."""
 MOST_OF_ONE_COLOUR = 6
 """Objects of one colour that are told apart in a frame."""
@@ -29,7 +29,7 @@ GATE = 0.8
 """How far from where it was, or where it was going, an object may be found in the next frame: bounces are fast."""
 FEWEST_FRAMES = 4
 """Frames that an object must be seen in, or all of a shorter video."""
-FEWEST_MEAN_PIXELS = 12
+FEWEST_MEAN_PIXELS = 16
 """Pixels, on maps of 64x64, that an object must have on average where it is seen."""
 
 
@@ -109,7 +109,7 @@ def _without_fragments(found: list[tuple[int, Tensor, Tensor]]) -> list[tuple[in
             radius = 2 * (whole / math.pi) ** 0.5 / len(taken)
             apart = float((middle - place).norm())
             own = colour == other and area < 0.5 * whole and apart < max(1.5 * REACH, radius)
-            edge = colour != other and area < 0.2 * whole and apart < REACH
+            edge = colour != other and area < 0.15 * whole and apart < 0.1
             if own or edge:
                 kept[number] = (other, place, taken | pixels)
                 break

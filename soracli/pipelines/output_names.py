@@ -1,8 +1,9 @@
 """Which file each generated video goes to; torch-free.
 
 Without a name the current folder gets ``PROMPT-SEED.mp4``, ``-2`` if that is taken. A name with a suffix is that very
-file, or ``NAME-1.mp4``, ``NAME-2.mp4`` and so on for several videos; a file that exists is then an error. A name without
-a suffix is a folder: its files are named after prompt and seed, and one that holds the very video asked for is kept.
+file, or ``NAME-1.mp4``, ``NAME-2.mp4`` and so on for several videos; a file that exists is then an error. A name
+without a suffix is a folder: its files are named after prompt and seed, and one that holds the very video asked for is
+kept.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def output_files(
 
 
 def _named(out: Path, count: int, overwrite: bool, contact_sheet: bool) -> list[Output]:
-    paths = [out] if count == 1 else [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, count + 1)]
+    paths = (
+        [out] if count == 1 else [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, count + 1)]
+    )
     for path in [*paths, *(map(sheet_name, paths) if contact_sheet else ())]:
         if os.path.lexists(path) and not overwrite:
             raise UsageError(f"{path} exists; give another name, or --overwrite")

@@ -207,13 +207,11 @@ def _options(defaults: Mapping[str, Any], num_steps: int | None, guidance_scale:
     """The model's recommendations over ours, and what the user asked for over both."""
     known = SamplingOptions.__dataclass_fields__
     options = SamplingOptions(**{name: value for name, value in defaults.items() if name in known})
-    asked = {"num_steps": num_steps, "guidance_scale": guidance_scale}
+    asked: dict[str, Any] = {"num_steps": num_steps, "guidance_scale": guidance_scale}
     return replace(options, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _fitting(
-    size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool
-) -> tuple[int, int]:
+def _fitting(size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool) -> tuple[int, int]:
     units = [spec.compression[axis] * patch_size[axis] for axis in (1, 2)]
     near_height, near_width = (max(1, round(side / unit)) * unit for side, unit in zip(size, units, strict=True))
     if size != (near_height, near_width) and not round_size:

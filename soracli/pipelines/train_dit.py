@@ -194,7 +194,8 @@ def _batch(
     """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
     numbers = share_of(range(recipe.samples.batch_size), world)
     drawn = [
-        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number)) for number in numbers
+        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number))
+        for number in numbers
     ]
     return _pack(drawn, sampler, recipe)
 

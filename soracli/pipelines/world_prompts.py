@@ -50,10 +50,12 @@ def draw_prompts(count: int, seed: int) -> list[WorldPrompt]:
         count: How many; the first ones are the same for any count.
         seed: Decides everything.
     """
-    return [
-        _draw_prompt(WORLD_SEEDS + seed, index, "long" if index % 2 else "short", held_out=index % 4 >= 2)
-        for index in range(count)
-    ]
+    world = WORLD_SEEDS + seed
+    scenes = [sample_scene(world, index, split="held_out" if index % 4 >= 2 else "train") for index in range(count)]
+    if not scenes:
+        return []
+    bumps = simulate(scenes, torch.arange(0, _CONTACT_SECONDS, 1 / 12)).contact[:, -1].tolist()
+    return [_write_prompt(world, scene, contact=count > 0) for scene, count in zip(scenes, bumps, strict=True)]
 
 
 def prompt_for(text: str, seed: int) -> WorldPrompt:
@@ -87,14 +89,13 @@ def asked_words(text: str) -> SceneWords | None:
     return SceneWords(objects=objects, ground=parsed["ground"], camera=parsed["camera"], count=len(objects))
 
 
-def _draw_prompt(world: int, index: int, style: Style, *, held_out: bool) -> WorldPrompt:
-    scene = sample_scene(world, index, split="held_out" if held_out else "train")
-    contact = bool(simulate([scene], torch.arange(0, _CONTACT_SECONDS, 1 / 12)).contact[0, -1] > 0)
-    rng = random.Random(f"prompts {world} {index}")
+def _write_prompt(world: int, scene: Scene, *, contact: bool) -> WorldPrompt:
+    style: Style = "long" if scene.index % 2 else "short"
+    rng = random.Random(f"prompts {world} {scene.index}")
     while True:
         text = caption_scene(scene, style=style, moving=True, rng=rng, contact=contact)
         asked = asked_words(text)
         assert asked is not None, f"a caption that is not of the grammar: {text}"
         named = {(item.size, item.colour, item.shape, item.motion) for item in asked.objects}
-        if not held_out or named & HELD_OUT:
-            return WorldPrompt(text=text, asked=asked, style=style, held_out=held_out, scene=scene)
+        if not scene.held_out or named & HELD_OUT:
+            return WorldPrompt(text=text, asked=asked, style=style, held_out=scene.held_out, scene=scene)

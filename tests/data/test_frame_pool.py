@@ -37,7 +37,9 @@ def test_a_sample_is_a_stretch_of_a_clip(tmp_path):
     assert starts == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize(("num_frames", "shown"), [(1, [0] * 7), (2, [0, 1, 0, 1, 0, 1, 0]), (3, [0, 1, 2, 1, 0, 1, 2])])
+@pytest.mark.parametrize(
+    ("num_frames", "shown"), [(1, [0] * 7), (2, [0, 1, 0, 1, 0, 1, 0]), (3, [0, 1, 2, 1, 0, 1, 2])]
+)
 def test_short_clips_run_forth_and_back(tmp_path, num_frames, shown):
     name = "a.png" if num_frames == 1 else "a.webp"
     pool = FramePool(CLIPS, make_manifest(tmp_path, make_clip(tmp_path, name, num_frames)))

@@ -85,11 +85,11 @@ def shard(cache, suffix: str):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda cache: shard(cache, "safetensors").write_bytes(b"0" * 50), r"first.safetensors is missing or damaged.*remove it"),
+        (lambda cache: shard(cache, "safetensors").write_bytes(b"0" * 50), "missing or damaged.*remove it"),
         (lambda cache: shard(cache, "safetensors").unlink(), r"first.safetensors is missing or damaged"),
         (lambda cache: shard(cache, "safetensors").write_bytes(shard(cache, "safetensors").read_bytes()[:-9]), "first"),
-        (lambda cache: save_file({"0": torch.zeros(2, 3, 4, 5)}, shard(cache, "safetensors")), "shard first does not hold"),
-        (lambda cache: save_file({"7": torch.zeros(2, 3, 4, 4)}, shard(cache, "safetensors")), "shard first does not hold"),
+        (lambda cache: save_file({"0": torch.zeros(2, 3, 4, 5)}, shard(cache, "safetensors")), "first does not hold"),
+        (lambda cache: save_file({"7": torch.zeros(2, 3, 4, 4)}, shard(cache, "safetensors")), "first does not hold"),
         (lambda cache: shard(cache, "json").unlink(), r"first.json is missing or damaged"),
         (lambda cache: shard(cache, "json").write_text("[{}]"), r"first.json is missing or damaged"),
         (lambda cache: shard(cache, "json").write_text('["a"]'), r"first.json is missing or damaged"),
@@ -117,4 +117,9 @@ def test_numbers_that_are_not_finite_are_refused(cache):
 
 def test_the_index_says_what_it_is(cache):
     index = json.loads((cache / "latents.json").read_text())
-    assert index["shards"] == ["first", "second"] and index["spec"] == {**SPEC.to_dict(), "compression": [4, 8, 8], "mean": [0, 1], "std": [1, 2]}
+    assert index["shards"] == ["first", "second"] and index["spec"] == {
+        **SPEC.to_dict(),
+        "compression": [4, 8, 8],
+        "mean": [0, 1],
+        "std": [1, 2],
+    }

@@ -42,7 +42,9 @@ def test_every_frame_exactly_once(count, begins, first_block, block, kind, seed)
     for number, part in enumerate(order.blocks):
         first = number == 0 and not order.given
         last = number == len(order.blocks) - 1
-        assert len(part) == (first_block if first else block) or (last and len(part) < (first_block if first else block))
+        assert len(part) == (first_block if first else block) or (
+            last and len(part) < (first_block if first else block)
+        )
     if kind in ("forward", "animate", "between"):
         assert [frame for part in order.blocks for frame in part] == sorted(set(range(count)) - set(order.given))
 

@@ -1,6 +1,7 @@
 """Samplers on Gaussian data, where the way from noise to data is known: Euler is of order 1, Heun of order 2."""
 
 import math
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -29,7 +30,7 @@ def error(name: SamplerName, steps: int, shift: float = 1.0) -> float:
 def test_order_of_convergence(name, order, shift):
     errors = [error(name, steps, shift) for steps in (32, 64, 128, 256)]
     assert errors[-1] < 1e-2
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+    for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.2)
 
 

@@ -25,7 +25,10 @@ def samples() -> list[Sample]:
             ),
         ),
         Sample(torch.tensor([0]), (piece(1, 2, False, t=0.3, size=(6, 2), seed=1),)),
-        Sample(torch.tensor([4, 5]), (piece(2, 1, True, start=2, t=0.1, seed=2), piece(1, 2, False, start=4, t=0.5, seed=2))),
+        Sample(
+            torch.tensor([4, 5]),
+            (piece(2, 1, True, start=2, t=0.1, seed=2), piece(1, 2, False, start=4, t=0.5, seed=2)),
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from soracli.core.errors import ArtifactError
 from soracli.models.config import TextEncoderConfig, VAEConfig
-from soracli.models.store import fill_module, load_vae, part_folder, read_part, save_part, save_vae
+from soracli.models.store import fill_module, load_vae, read_part, save_part, save_vae
 from tests.models.tiny import VAE, tiny_vae
 
 MEAN, STD = torch.tensor([0.0, 1.0, -1.0, 0.5]), torch.tensor([1.0, 2.0, 0.5, 1.0])
@@ -113,19 +113,6 @@ def test_a_save_that_was_cut_in_the_middle_is_noticed(tmp_path):
 def _nudge(module):
     for parameter in module.parameters(recurse=False):
         parameter += 1
-
-
-def test_a_part_is_found_in_what_a_user_names(tmp_path):
-    saved(tmp_path / "model")
-    saved(tmp_path / "run/model")
-    for named in ("model", "model/vae", "run", "run/model"):
-        assert part_folder(tmp_path / named, "vae").name == "vae"
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished/run.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="not finished"):
-        part_folder(tmp_path / "unfinished", "vae")
-    with pytest.raises(ArtifactError, match="no dit"):
-        part_folder(tmp_path / "model", "dit")
 
 
 def test_weights_go_in_whole_or_not_at_all(tmp_path):

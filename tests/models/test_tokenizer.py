@@ -39,10 +39,7 @@ def test_known_words_are_short_and_long_texts_are_cut():
 
 def test_another_process_learns_the_same_tokens(repository):
     """A resumed run learns its tokens anew."""
-    script = (
-        "from soracli.models.tokenizer import train_tokenizer\n"
-        f"print(train_tokenizer({CAPTIONS!r}, 320).to_str())"
-    )
+    script = f"from soracli.models.tokenizer import train_tokenizer\nprint(train_tokenizer({CAPTIONS!r}, 320).to_str())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=repository)
     assert done.stdout.strip() == TOKENIZER.to_str()
 
@@ -50,9 +47,9 @@ def test_another_process_learns_the_same_tokens(repository):
 def test_files(tmp_path):
     save_tokenizer(TOKENIZER, tmp_path)
     assert load_tokenizer(tmp_path).to_str() == TOKENIZER.to_str()
-    with pytest.raises(ArtifactError, match="has no tokenizer.json"):
+    with pytest.raises(ArtifactError, match=r"has no tokenizer\.json"):
         load_tokenizer(tmp_path / "elsewhere")
     for damaged in ('{"version"', '{"version": "1.0"}', "[]"):
         (tmp_path / "tokenizer.json").write_text(damaged)
-        with pytest.raises(ArtifactError, match="tokenizer.json is damaged"):
+        with pytest.raises(ArtifactError, match=r"tokenizer\.json is damaged"):
             load_tokenizer(tmp_path)

@@ -45,7 +45,10 @@ def test_who_sees_whom(pieces, lengths):
 
 
 @given(
-    frames=st.integers(1, 3), rows=st.integers(1, 3), columns=st.integers(1, 3), patch=st.sampled_from([(1, 1, 1), (1, 2, 2), (1, 1, 3)])
+    frames=st.integers(1, 3),
+    rows=st.integers(1, 3),
+    columns=st.integers(1, 3),
+    patch=st.sampled_from([(1, 1, 1), (1, 2, 2), (1, 1, 3)]),
 )
 def test_patches_and_back(frames, rows, columns, patch):
     size = (rows * patch[1], columns * patch[2])

@@ -16,9 +16,7 @@ from soracli.models.video_vae import VideoVAE
 
 M = TypeVar("M", bound=nn.Module)
 
-VAE = VAEConfig(
-    latent_channels=4, patch_size=2, widths=(4, 6, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1)
-)
+VAE = VAEConfig(latent_channels=4, patch_size=2, widths=(4, 6, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1))
 """Compression (4, 8, 8)."""
 DIT = DiTConfig(hidden_size=24, depth=2, num_heads=2, modulation_rank=4)
 TEXT = TextEncoderConfig(vocabulary_size=300, hidden_size=16, depth=1, num_heads=2)
@@ -58,7 +56,14 @@ def random_frames(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32
 
 
 def piece(
-    num_frames: int, block: int, clean: bool, *, t: float = 0.0, start: int = 0, size: tuple[int, int] = (4, 6), seed: int = 0
+    num_frames: int,
+    block: int,
+    clean: bool,
+    *,
+    t: float = 0.0,
+    start: int = 0,
+    size: tuple[int, int] = (4, 6),
+    seed: int = 0,
 ) -> Piece:
     """Random latents at quarters of a second; the very first latent of a video holds one frame."""
     generator = torch.Generator().manual_seed(1000 * seed + 10 * block + clean)

@@ -70,10 +70,9 @@ def test_half_of_the_samples_have_noise_on_their_context():
 
 def test_noise_is_not_that_of_the_context():
     """Or a block could be read off its own clean copy's noise."""
-    sample, targets = noised_sample(
-        drawn(8), TEXT, FlowConfig(context_noise=0.9), OrderConfig(first_block=4, block=4, forward=1, animate=0, backward=0,
-        between=0, scattered=0), torch.Generator().manual_seed(6),
-    )  # fmt: skip
+    forward = OrderConfig(first_block=4, block=4, forward=1, animate=0, backward=0, between=0, scattered=0)
+    flow = FlowConfig(context_noise=0.9)
+    sample, targets = noised_sample(drawn(8), TEXT, flow, forward, torch.Generator().manual_seed(6))
     clean, noisy = sample.pieces[0], sample.pieces[1]
     assert float(clean.t[0]) > 0.05
     data = drawn(8).latents[:, :4]

@@ -89,7 +89,10 @@ def test_a_size_fits_or_the_nearest_is_named(model: Path, height: int, width: in
         ({"prompts": " \n"}, "the prompt is empty"),
         ({"prompts": []}, "no prompt"),
         ({"prompts": "a\udcff"}, "the prompt is no valid text: its character 2 is not UTF-8"),
-        ({"size": (7, 13)}, "--size 13x7 does not fit the model: sides must be multiples of 16x16; the nearest is 16x16"),
+        (
+            {"size": (7, 13)},
+            "--size 13x7 does not fit the model: sides must be multiples of 16x16; the nearest is 16x16",
+        ),
         ({"size": (32768, 32768)}, "the largest square is 2048x2048"),
         ({"seconds": -1.0}, "--seconds must be above 0"),
         ({"count": 0}, "--count must be at least 1"),
@@ -148,5 +151,3 @@ def test_torch_is_not_loaded(model: Path) -> None:
         "assert not {'torch', 'torchvision', 'timm', 'tokenizers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-
-

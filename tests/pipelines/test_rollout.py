@@ -32,7 +32,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Generator:
 
 
 def options(**changes) -> SamplingOptions:
-    return SamplingOptions(**{"num_steps": 2, "window": 5, "first_block": 3, "block": 2, "guidance_scale": 2.5} | changes)
+    return SamplingOptions(
+        **{"num_steps": 2, "window": 5, "first_block": 3, "block": 2, "guidance_scale": 2.5} | changes
+    )
 
 
 def made_by(model: Generator, num_latents: int, chosen: SamplingOptions, **changes) -> list[torch.Tensor]:
@@ -79,7 +81,12 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
 
 @pytest.mark.parametrize(
     "changes",
-    [{"num_steps": 1, "guidance_scale": 1.0}, {"num_steps": 1}, {"num_steps": 3}, {"sampler": "heun", "context_noise": 0.3}],
+    [
+        {"num_steps": 1, "guidance_scale": 1.0},
+        {"num_steps": 1},
+        {"num_steps": 3},
+        {"sampler": "heun", "context_noise": 0.3},
+    ],
     ids=["one step", "guidance", "three steps", "heun"],
 )
 def test_cached_keys_give_what_the_whole_sequence_gives(model: Generator, changes: dict) -> None:
@@ -198,7 +205,11 @@ def test_prompts_and_guidance_count(model: Generator) -> None:
     plain = torch.cat(made_by(model, 5, options(guidance_scale=1.0)), 1)
     for changed in (
         made_by(model, 5, options(guidance_scale=3.0)),
-        list(roll_out(model, NEGATIVE, num_latents=5, latent_size=SIZE, fps=FPS, seed=SEED, options=options(guidance_scale=1))),
+        list(
+            roll_out(
+                model, NEGATIVE, num_latents=5, latent_size=SIZE, fps=FPS, seed=SEED, options=options(guidance_scale=1)
+            )
+        ),
     ):
         assert (plain - torch.cat(changed, 1)).abs().max() > 1e-3
 

@@ -23,7 +23,9 @@ def _few(monkeypatch):
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
     def train(name, **options):
-        return train_vae(vae_recipe(f"optimiser.name={optimiser}"), clips=None, out=tmp_path / name, device="cpu", **options)
+        return train_vae(
+            vae_recipe(f"optimiser.name={optimiser}"), clips=None, out=tmp_path / name, device="cpu", **options
+        )
 
     whole = train("whole")
     for steps in (2, 1):  # the first call of each says where it begins
@@ -50,7 +52,9 @@ def test_a_finished_run_holds_a_vae_whose_latents_are_normal(tmp_path):
     }
     (held_out,), (inside,) = figures(run, "held_out_psnr"), figures(run, "held_out_psnr_objects")
     assert 0 < inside < 40 and 0 < held_out < 40
-    train_vae(vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=run, device="cpu")  # nothing left to do
+    train_vae(
+        vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=run, device="cpu"
+    )  # nothing left to do
     assert len(figures(run)) == 6
     with pytest.raises(RecipeError, match=r"loss\.kl"):
         train_vae(vae_recipe("loss.kl=0.1", "frames.crop=32"), clips=None, out=run, device="cpu")
@@ -64,7 +68,7 @@ def test_one_picture_is_learnt_by_heart(tmp_path):
     run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu")
     psnr = figures(run, "psnr")
     assert psnr[0] < 15
-    assert sum(psnr[-5:]) / 5 > 25
+    assert sum(psnr[-5:]) / 5 > 35
 
 
 def test_clips_are_learnt_from(tmp_path):

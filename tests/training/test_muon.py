@@ -30,7 +30,11 @@ def test_it_is_the_published_iteration(shape):
 
 
 @settings(max_examples=25)
-@given(shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), size=st.sampled_from([1e-6, 1.0, 1e6]), seed=st.integers(0, 99))
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    size=st.sampled_from([1e-6, 1.0, 1e6]),
+    seed=st.integers(0, 99),
+)
 def test_singular_values_end_near_1_and_directions_stay(shape, size, seed):
     """For singular values that are not tiny beside the largest."""
     generator = torch.Generator().manual_seed(seed)

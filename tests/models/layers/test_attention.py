@@ -83,7 +83,10 @@ def test_packed_is_attention_written_out_with_norms_angles_and_masks():
     packed = ours(x, angles, [Segment(*pair) for pair in zip(lengths, masks, strict=True)])[0]
     expected = []
     for one, turned, mask in zip(x.split(lengths), angles.split(lengths), masks, strict=True):
-        q, k, v = (part.unflatten(1, (HEADS, -1)) for part in functional.linear(one, ours.qkv.weight, ours.qkv.bias).chunk(3, 1))
+        q, k, v = (
+            part.unflatten(1, (HEADS, -1))
+            for part in functional.linear(one, ours.qkv.weight, ours.qkv.bias).chunk(3, 1)
+        )
         q, k = (
             part * (part.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * norm.gain
             for part, norm in ((q, ours.query_norm), (k, ours.key_norm))

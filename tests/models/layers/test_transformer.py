@@ -1,4 +1,4 @@
-"""Blocks: the identity at the start; one frame's noise level turns no knob of another; low rank is full of that rank."""
+"""Blocks: the identity at the start; no noise level turns a knob of another frame; low rank is a full product."""
 
 import torch
 from torch import nn
@@ -11,7 +11,9 @@ from tests.models.tiny import stir
 DIM = 16
 
 
-def call(block: DiTBlock, x: torch.Tensor, condition: torch.Tensor, row: torch.Tensor, shared: float = 0.0) -> torch.Tensor:
+def call(
+    block: DiTBlock, x: torch.Tensor, condition: torch.Tensor, row: torch.Tensor, shared: float = 0.0
+) -> torch.Tensor:
     angles = rope_angles(torch.rand(len(x), 3, generator=torch.Generator().manual_seed(0)), rope_frequencies(8))
     return block(x, condition, shared, row, angles, [Segment(len(x))], None)[0]
 
@@ -19,7 +21,9 @@ def call(block: DiTBlock, x: torch.Tensor, condition: torch.Tensor, row: torch.T
 def test_a_block_starts_as_the_identity():
     for rank in (0, 4):
         x = torch.randn(6, DIM)
-        assert torch.equal(call(DiTBlock(DIM, 2, 2.0, rank), x, torch.randn(2, DIM), torch.tensor([0, 0, 0, 1, 1, 1])), x)
+        assert torch.equal(
+            call(DiTBlock(DIM, 2, 2.0, rank), x, torch.randn(2, DIM), torch.tensor([0, 0, 0, 1, 1, 1])), x
+        )
 
 
 def test_conditions_of_one_row_reach_tokens_of_that_row_only():

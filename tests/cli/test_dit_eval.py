@@ -1,0 +1,119 @@
+"""``sora dit eval``: what goes to the pipeline, tables with their protocol, JSON, refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soracli.cli.app import main
+from soracli.cli.dit_eval import show_report
+from soracli.metrics.drift import Drift, WindowFigures
+from soracli.metrics.intervals import wilson_share
+from soracli.pipelines import evaluate_dit as module
+from soracli.pipelines.evaluate_dit import DitReport
+from soracli.pipelines.evaluate_drift import DriftReport, LongFigures, LongVideo
+from soracli.pipelines.evaluate_names import NameShares, NamesReport
+from soracli.pipelines.evaluate_obedience import GROUPS, SOURCES, ObedienceReport
+
+_WINDOW = WindowFigures(
+    start=0, seconds=5, colour=(0.5, 0.5, 0.5), saturation=0.2, sharpness=0.1, contrast=0.1, motion=0.01, frozen=False
+)
+
+
+def _long(sharpness: float) -> LongFigures:
+    drift = Drift(colour=0.0123, saturation=-0.05, sharpness=sharpness, contrast=1.0, motion=0.9)
+    return LongFigures(windows=[_WINDOW] * 12, drift=drift, largest_repeat=0.25, frozen=1)
+
+
+def _report() -> DitReport:
+    share = {"colour_and_shape": wilson_share(58, 64), "motion": wilson_share(50, 64)}
+    shares = {source: {group: dict(share) for group in GROUPS} for source in SOURCES}
+    del shares["generated"]["long"]["motion"]
+    names = NameShares("thumbnails", *(wilson_share(right, 32) for right in (24, 30, 32, 32)))
+    return DitReport(
+        model="mine",
+        settings={"fps": 12.0, "num_steps": 12, "model": "0123456789abcdef"},
+        seed=0,
+        judge="judges/one",
+        judge_hash="fedcba9876543210",
+        obedience=ObedienceReport([], shares, {"motion": wilson_share(300, 300)}, "prompts and seeds"),
+        names=NamesReport([], 697, [names], "names and clips"),
+        drift=DriftReport([LongVideo("a red ball bounces", 0, _long(0.5), _long(1.0))], "first and last"),
+        picture="",
+    )
+
+
+def test_tables_and_protocols(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(_report())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mine: fps 12, num_steps 12, model 0123456789ab"
+    table = {line.split("  ")[0]: line for line in lines}
+    assert table["colour and shape"].split()[3:5] == ["90.6", "[81-96]"]
+    header = next(line for line in lines if "held out" in line)
+    assert header.split("  ")[-1].strip() == "renders through the VAE" and "trained" in header
+    assert " - " in table["motion"]  # nobody asks for it in long prompts here
+    assert "the judge itself, on renders of one object: motion 100.0 [99-100]" in lines
+    assert "judge: judges/one (fedcba987654)" in lines
+    assert table["thumbnails"].split() == [
+        "thumbnails",
+        "75.0",
+        "[58-87]",
+        "93.8",
+        "[80-98]",
+        *["100.0", "[89-100]"] * 2,
+    ]
+    assert table["a red ball bounces"].split()[4:] == (
+        ["generated", "0.012", "-0.050", "x0.50", "x1.00", "x0.90", "1", "of", "12", "0.25"]
+    )
+    protocols = [line for line in lines if line.startswith("protocol: ")]
+    assert protocols == ["protocol: prompts and seeds", "protocol: names and clips", "protocol: first and last"]
+
+
+def test_options_go_to_the_pipeline(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def pretend(model: Path, **given: Any) -> DitReport:
+        given.pop("reporter")
+        calls.append({"model": model, **given})
+        return replace(_report(), names=None, drift=None)
+
+    monkeypatch.setattr(module, "evaluate_dit", pretend)
+    Path("mine").mkdir()
+    words = "--prompts 8 --seconds 2s --clips c.jsonl --emoji 4 --minutes 2 --seed 9 --out a.png --judge j --device cpu"
+    assert main(["dit", "eval", "mine", *words.split(), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["obedience"]["shares"]["generated"]["all"]["motion"]["right"] == 50 and answer["drift"] is None
+    assert main(["dit", "eval", "mine"]) == 0
+    assert "prompts obeyed" in capsys.readouterr().out
+    assert calls[0] == {
+        "model": Path("mine"),
+        "prompts": 8,
+        "seconds": 2.0,
+        "clips": Path("c.jsonl"),
+        "names": 4,
+        "minutes": 2,
+        "seed": 9,
+        "judge": Path("j"),
+        "device": "cpu",
+        "picture": Path("a.png"),
+    }
+    defaults = {"prompts": 64, "seconds": 4.0, "clips": None, "names": 32, "minutes": 0, "seed": 0, "judge": None}
+    assert calls[1] == {"model": Path("mine"), "device": "auto", "picture": None, **defaults}
+
+
+def test_refusals_are_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there.png").touch()
+    for arguments, code, said in (
+        (["--prompts", "0"], 2, "nothing to evaluate"),
+        (["--out", "there.png"], 2, "there.png exists; give another name, or --overwrite"),
+        (["--out", "x.jpg"], 2, "try x.png"),
+        (["--seconds", "soon"], 2, "--seconds 'soon' is no duration"),
+        (["--judge", "nobody", "--device", "cpu"], 4, "nobody holds no judge"),
+    ):
+        assert main(["dit", "eval", ".", *arguments]) == code
+        out, error = capsys.readouterr()
+        assert out == "" and said in error and error.count("\n") == 1, error

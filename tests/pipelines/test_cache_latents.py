@@ -1,0 +1,244 @@
+"""Caching latents: against encoding here; names follow content; what is missing is made again; many tasks are one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soracli.core.errors import DataError, Stopped, UsageError
+from soracli.core.progress import SilentReporter
+from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
+from soracli.data.latents import LatentCache
+from soracli.data.video_read import read_frames
+from soracli.data.world.clips import world_frames
+from soracli.models.codec import encode_video
+from soracli.models.store import load_vae, save_vae
+from soracli.pipelines import cache_latents as pipeline
+from soracli.pipelines.cache_latents import cache_latents, native_size, plan_jobs
+from soracli.pipelines.recipes import LatentsCacheRecipe
+from tests.data.clips import make_clip, make_manifest
+from tests.models.tiny import stir, tiny_vae
+from tests.pipelines.runs import StopAfter
+
+CPU = torch.device("cpu")
+WORLD = WorldLatentsConfig(videos=3, images=2, seconds=0.8, fps=8, height=16, width=24, captions=3)
+RECIPE = LatentsCacheRecipe(world=WORLD, clips=ClipLatentsConfig(side_multiple=8, max_pixels=24 * 24))
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    for name in ("_SHARD_VIDEOS", "_SHARD_IMAGES", "_SHARD_CLIPS"):
+        monkeypatch.setattr(pipeline, name, 2)
+
+
+@pytest.fixture
+def vae(tmp_path):
+    save_vae(tmp_path / "vae", tiny_vae(), torch.zeros(4), torch.ones(4), {})
+    return tmp_path / "vae"
+
+
+def run(vae, out, recipe=RECIPE, clips=None, reporter=None):
+    return LatentCache(cache_latents(recipe, vae=vae, clips=clips, out=out, device="cpu", reporter=reporter))
+
+
+def test_scenes_are_encoded_with_their_captions(vae, tmp_path):
+    cache = run(vae, tmp_path / "out")
+    model, spec = load_vae(vae)
+    assert cache.spec == spec and len(cache.entries) == 5
+    for number, entry in enumerate(cache.entries):
+        num_frames = 5 if number < 3 else 1  # 0.8 s at 8 fps are 6 frames, 5 of which fill latents
+        assert (entry.name, entry.source, entry.fps) == (f"world 11 scene {number}", "world", 8.0)
+        assert entry.shape == (4, 2 if number < 3 else 1, 2, 3)
+        frames, _ = world_frames(11, number, num_frames=num_frames, fps=8, height=16, width=24)
+        expected = encode_video(model, spec, frames, CPU)
+        torch.testing.assert_close(cache.latents(entry), expected, atol=2e-3, rtol=2e-3)  # stored in float16
+        assert len(entry.captions) == len(entry.still_captions) == 3 and all(entry.captions + entry.still_captions)
+        assert number < 3 or entry.captions == entry.still_captions
+
+
+def shards(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+def test_only_what_is_missing_is_made_again(vae, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run(vae, out)
+    before, made = shards(out), []
+    original = pipeline.write_shard
+    monkeypatch.setattr(pipeline, "write_shard", lambda *arguments: (made.append(arguments[1]), original(*arguments)))
+    run(vae, out)
+    assert made == []
+    for suffix in ("safetensors", "json"):
+        lost = sorted((out / "shards").glob(f"*.{suffix}"))[0]
+        lost.unlink()
+        run(vae, out)
+        assert made == [lost.stem] and shards(out) == before
+        made.clear()
+
+
+def names(vae, recipe=RECIPE, clips=None) -> list[str]:
+    model, spec = load_vae(vae)
+    return [job.name for job in plan_jobs(recipe, model, spec, clips, CPU, SilentReporter())]
+
+
+@pytest.mark.parametrize(
+    "change", [{"fps": 9}, {"seconds": 1.2}, {"height": 24}, {"width": 16}, {"captions": 4}, {"seed": 12}]
+)
+def test_another_world_is_other_shards(vae, change):
+    other = RECIPE.model_copy(update={"world": WORLD.model_copy(update=change)})
+    assert set(names(vae)).isdisjoint(names(vae, other))
+
+
+def test_another_vae_is_other_shards(vae, tmp_path):
+    save_vae(tmp_path / "b", stir(tiny_vae(), 3, 1e-3), torch.zeros(4), torch.ones(4), {})
+    save_vae(
+        tmp_path / "c", tiny_vae(), torch.zeros(4), 2 * torch.ones(4), {}
+    )  # the same weights, normalised otherwise
+    assert len({name for part in ("vae", "b", "c") for name in names(tmp_path / part)}) == 3 * 3
+
+
+def test_more_of_the_same_world_keeps_what_is_there(vae):
+    more = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 6, "images": 0})})
+    assert names(vae)[0] in names(vae, more)
+
+
+def test_clips_are_read_at_their_own_size_and_addressed_by_content(vae, tmp_path):
+    clips = [make_clip(tmp_path, f"{number}.webp", 6, seed=number) for number in range(3)]
+    clips[2] = replace(clips[2], split="validation")
+    manifest = make_manifest(tmp_path, *clips)
+    only_clips = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
+    cache = run(vae, tmp_path / "out", only_clips, manifest)
+    model, spec = load_vae(vae)
+    assert [(entry.name, entry.captions) for entry in cache.entries] == [
+        ("0.webp", ("blocks 0",)),
+        ("1.webp", ("blocks 1",)),
+    ]
+    frames = read_frames(tmp_path / "0.webp", num_frames=5, fps=12.0, size=(24, 24), background=(255, 255, 255))
+    expected = encode_video(model, spec, torch.from_numpy(frames), CPU)
+    torch.testing.assert_close(cache.latents(cache.entries[0]), expected, atol=2e-3, rtol=2e-3)
+    assert cache.entries[0].fps == 12.0  # the recipe's, under the clip's 12.5
+
+    (before,) = names(vae, only_clips, manifest)
+    (tmp_path / "renamed.webp").write_bytes((tmp_path / "0.webp").read_bytes())
+    renamed = replace(clips[0], path="renamed.webp")
+    for changed, same in (
+        ([renamed, clips[1]], True),
+        ([replace(clips[0], caption="other"), clips[1]], False),
+        ([make_clip(tmp_path, "0.webp", 6, seed=9), clips[1]], False),
+        ([clips[1], clips[0]], False),
+        ([clips[0]], False),
+    ):
+        assert (names(vae, only_clips, make_manifest(tmp_path, *changed)) == [before]) == same
+    for change in ({"fps": 6}, {"max_pixels": 16 * 16}, {"background": (0, 0, 0)}, {"side_multiple": 16}):
+        other = only_clips.model_copy(update={"clips": RECIPE.clips.model_copy(update=change)})
+        assert names(vae, other, make_manifest(tmp_path, *clips)) != [before]
+
+
+def test_no_frame_is_lost_to_rounding(vae, tmp_path):
+    """29 frames at 25 fps last 1.16 s, which are 28.999999999999996 frames."""
+    clip = make_clip(tmp_path, "a.webp", 29, size=16)
+    clip = replace(clip, fps=25.0, seconds=29 / 25.0)
+    assert int(clip.seconds * clip.fps) == 28
+    recipe = RECIPE.model_copy(
+        update={
+            "world": WORLD.model_copy(update={"videos": 0, "images": 0}),
+            "clips": ClipLatentsConfig(side_multiple=8, fps=25),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pipeline,
+            "read_frames",
+            lambda path, *, num_frames, **unused: torch.zeros(num_frames, 16, 16, 3).byte().numpy(),
+        )
+        cache = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, clip))
+    assert cache.entries[0].shape[1] == 8
+
+
+class Listening(SilentReporter):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_clips_that_cannot_be_read_are_left_out_by_name(vae, tmp_path):
+    clips = [make_clip(tmp_path, f"{number}.webp", 5, seed=number) for number in range(2)]
+    (tmp_path / "0.webp").write_bytes(b"no picture")
+    reporter = Listening()
+    recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
+    cache = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, *clips), reporter)
+    assert [entry.name for entry in cache.entries] == ["1.webp"]
+    assert len(reporter.notes) == 1 and "left out" in reporter.notes[0] and "0.webp" in reporter.notes[0]
+
+
+def test_two_array_tasks_make_what_one_makes(vae, tmp_path, monkeypatch):
+    run(vae, tmp_path / "one")
+    array = {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_STEP": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    for name, value in array.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    with pytest.raises(Stopped, match="2 of 3 shards are left to the other tasks"):
+        run(vae, tmp_path / "two")
+    assert len(shards(tmp_path / "two")) == 2 and not (tmp_path / "two/latents.json").exists()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    run(vae, tmp_path / "two")
+    assert shards(tmp_path / "two") == shards(tmp_path / "one")
+    assert (tmp_path / "two/latents.json").read_bytes() == (tmp_path / "one/latents.json").read_bytes()
+
+
+def test_a_stop_keeps_finished_shards(vae, tmp_path):
+    with pytest.raises(Stopped, match="SIGUSR1: every finished shard is kept"):
+        run(vae, tmp_path / "parts", reporter=StopAfter(1))
+    assert len(shards(tmp_path / "parts")) == 2
+    run(vae, tmp_path / "whole")
+    run(vae, tmp_path / "parts")
+    assert shards(tmp_path / "parts") == shards(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("world", "clips", "error", "says"),
+    [
+        ({"height": 20}, {}, UsageError, "size 24x20 does not fit the model"),
+        ({}, {"side_multiple": 12}, UsageError, r"clips\.side_multiple = 12 does not fit the VAE: use 16"),
+        ({"videos": 0, "images": 0}, None, DataError, "nothing to cache"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(vae, tmp_path, world, clips, error, says):
+    recipe = LatentsCacheRecipe(world=WORLD.model_copy(update=world), clips=RECIPE.clips.model_copy(update=clips or {}))
+    manifest = None if clips is None else make_manifest(tmp_path, make_clip(tmp_path, "a.webp", 2))
+    with pytest.raises(error, match=says):
+        run(vae, tmp_path / "out", recipe, manifest)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shortest_video_is_a_frame(vae, tmp_path):
+    recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"seconds": 0.01, "images": 0, "videos": 1})})
+    assert run(vae, tmp_path / "out", recipe).entries[0].shape == (4, 1, 2, 3)
+
+
+sides = st.integers(8, 4000)
+
+
+@given(height=sides, width=sides, unit=st.sampled_from([8, 32]))
+def test_sizes(height, width, unit):
+    config = ClipLatentsConfig(max_pixels=128 * 128, side_multiple=unit)
+    rows, columns = native_size(height, width, config)
+    assert rows % unit == columns % unit == 0 and min(rows, columns) >= unit
+    if min(height, width) >= unit:
+        assert rows <= height + unit / 2 and columns <= width + unit / 2
+    if max(height, width) <= 4 * min(height, width):
+        assert rows * columns <= 1.6 * 128 * 128 + unit**2
+        scaled = min(1, (128 * 128 / (height * width)) ** 0.5)
+        assert abs(rows - height * scaled) <= max(unit / 2, unit - height * scaled)
+
+
+def test_known_sizes():
+    config = ClipLatentsConfig(max_pixels=128 * 128, side_multiple=32)
+    assert native_size(512, 512, config) == (128, 128)
+    assert native_size(1080, 1920, config) == (96, 160)
+    assert native_size(100, 100, config) == (96, 96)
+    assert native_size(10, 10, config) == (32, 32)

@@ -1,0 +1,80 @@
+"""The whole evaluation of a tiny model: what is in the report, that it repeats itself, judges found, refusals."""
+
+import json
+import shutil
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from soracli.core.errors import ArtifactError, UsageError
+from soracli.models.record import read_record
+from soracli.pipelines import evaluate_dit as module
+from soracli.pipelines.evaluate_dit import DitReport, evaluate_dit, find_judge
+from soracli.pipelines.evaluate_drift import evaluate_drift
+from tests.pipelines.tiny_eval import flat, pretend_maker, save_tiny_model
+
+
+@pytest.fixture
+def model(workspace: Path) -> Path:
+    return save_tiny_model(workspace / "model")
+
+
+def test_a_report_is_whole_and_repeats_itself(model: Path) -> None:
+    def evaluate(seed: int) -> DitReport:
+        return evaluate_dit(
+            model, prompts=2, seconds=0.5, seed=seed, judge_scenes=1, device="cpu", picture=Path("all.png")
+        )
+
+    report = evaluate(3)
+    assert evaluate(3) == report
+    values = json.loads(json.dumps(asdict(report)))
+    assert values["judge"] == str(model / "judge")
+    assert values["judge_hash"] == read_record(model / "judge", "judge")["hash"]
+    assert values["settings"]["model"] == read_record(model / "dit", "dit")["hash"]
+    assert values["settings"]["num_steps"] == 2 and values["names"] is values["drift"] is None
+    first, second = values["obedience"]["prompts"]
+    assert (first["seed"], first["style"], second["seed"], second["style"]) == (3, "short", 4, "long")
+    assert set(first["answers"]) == {"generated", "renders", "renders through the VAE"}
+    assert {"asked", "prompt", "held_out"} <= set(first) and first["asked"]["objects"][0]["colour"]
+    assert {"seen", "right"} <= set(first["answers"]["generated"])
+    with Image.open(report.picture) as picture:
+        assert picture.height > 2 * 96
+
+
+def test_minutes_are_measured_without_a_judge(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(model / "judge")
+    monkeypatch.setattr(module, "evaluate_drift", partial(evaluate_drift, seconds=1.0))
+    maker = pretend_maker(lambda prompt, seed, num_frames: flat(seed, num_frames))
+    report = evaluate_dit(model, prompts=0, minutes=1, maker=maker, device="cpu", picture=Path("all.png"))
+    assert report.judge == report.judge_hash == "" and report.obedience is None
+    assert report.drift is not None and len(report.drift.videos) == 1
+    assert Path("all.png").is_file() and report.settings == {"model": "pretended"}
+
+
+def test_the_judge_is_the_named_one_or_the_models_or_ours(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = model.parent / "run"
+    shutil.copytree(model, run / "model")
+    assert find_judge(None, model) == model / "judge"
+    assert find_judge(None, run) == run / "model/judge"
+    assert find_judge(run, model) == run / "model/judge"
+    assert find_judge(model / "judge", run) == model / "judge"
+    shutil.rmtree(model / "judge")
+    monkeypatch.setattr(module.soracli, "__file__", str(model.parent / "soracli/__init__.py"))
+    with pytest.raises(ArtifactError, match="name one with --judge, or give --prompts 0"):
+        find_judge(None, model)
+    shutil.copytree(run / "model/judge", model.parent / "soracli/weights/nano/judge")
+    assert find_judge(None, model) == model.parent / "soracli/weights/nano/judge"
+    with pytest.raises(ArtifactError, match="no judge"):
+        find_judge(model, run)
+
+
+def test_what_is_refused(model: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to evaluate"):
+        evaluate_dit(model, prompts=0)
+    with pytest.raises(UsageError, match=r"try x\.png"):
+        evaluate_dit(model, picture=Path("x.jpg"))
+    with pytest.raises(ArtifactError, match="not a dit"):
+        evaluate_dit(model / "vae", prompts=0, minutes=1, device="cpu")

@@ -1,0 +1,130 @@
+"""Training a DiT: stopped equals never stopped, first losses are the golden ones, one video is learnt by heart."""
+
+import json
+
+import pytest
+import torch
+
+from soracli.core.errors import ArtifactError, RecipeError, Stopped, UsageError
+from soracli.data.latents import LatentCache, write_index, write_shard
+from soracli.models.generator import load_generator
+from soracli.models.store import load_vae, save_vae
+from soracli.models.tokens import TEXT
+from soracli.pipelines import train_dit as pipeline
+from soracli.pipelines.train_dit import train_dit
+from tests.models.tiny import stir, tiny_vae
+from tests.pipelines.runs import StopAfter, assert_same_run, dit_recipe, figures, make_cache, weights
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch):
+    monkeypatch.setattr(pipeline, "_VALIDATION_SAMPLES", 8)
+
+
+def train(folder, name, *changes, vae=None, **options):
+    return train_dit(
+        dit_recipe(*changes),
+        latents=folder / "latents",
+        vae=vae or folder / "vae",
+        out=folder / name,
+        device="cpu",
+        **options,
+    )
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
+    make_cache(tmp_path)
+    change = f"optimiser.name={optimiser}"
+    whole = train(tmp_path, "whole", change)
+    for steps in (2, 1):
+        with pytest.raises(Stopped, match="SIGUSR1 after step"):
+            train(tmp_path, "parts", change, reporter=StopAfter(1 + steps))
+        assert (tmp_path / "parts/stopped").read_text() == "SIGUSR1\n"
+    assert_same_run(whole, train(tmp_path, "parts", change))
+    golden_numbers(f"losses/train_dit_{optimiser}.txt", figures(whole)[:3])
+
+
+def test_a_finished_run_is_a_whole_model(tmp_path):
+    make_cache(tmp_path)
+    run = train(
+        tmp_path, "run", "loop.steps=2", "loop.sample_every=2", "loop.eval_every=1", "samples.latent_frames=[3, 9]"
+    )
+    model = load_generator(run)
+    assert model.spec == load_vae(tmp_path / "vae")[1]
+    assert model.defaults == {
+        "fps": 8.0,
+        "size": [32, 32],
+        "shift": 1.5,
+        "first_block": 2,
+        "block": 2,
+        "window": 5,  # 7 latents of the longest video, not the 9 asked for, less a block
+    }
+    ema = {name.removeprefix("ema/"): tensor for name, tensor in weights(run, 2).items() if name.startswith("ema/")}
+    for name, tensor in model.dit.state_dict().items():
+        assert torch.equal(ema[f"dit.{name}"], tensor)
+    for name, tensor in model.text.state_dict().items():
+        assert torch.equal(ema[f"text.{name}"], tensor)
+    assert (run / "samples/step_00000002.png").is_file() and not (run / "preview").exists()
+    assert len(figures(run, "fixed_loss")) == 2
+    assert all(value > 0 for value in figures(run, "tokens_per_second"))
+
+
+def test_samples_on_the_way_change_nothing(tmp_path):
+    make_cache(tmp_path)
+    plain = train(tmp_path, "plain", "loop.steps=2")
+    shown = train(tmp_path, "shown", "loop.steps=2", "loop.eval_every=1")
+    for name, tensor in weights(plain, 2).items():
+        assert torch.equal(weights(shown, 2)[name], tensor)
+
+
+def test_one_video_is_learnt_by_heart(tmp_path):
+    """Its noise can be read off the noisy latents, so the loss goes towards 0; before, it is that of predicting 0."""
+    make_cache(tmp_path, lengths=(3,))
+    run = train(
+        tmp_path, "run", "samples.image_share=0", "samples.latent_frames=[3]", "flow.context_noise=0", "loop.steps=120",
+        "order.first_block=3", "order.animate=0", "order.backward=0", "order.between=0", "order.scattered=0",
+        "optimiser.name=muon", "optimiser.learning_rate=0.02", "loop.save_every=120",
+    )  # fmt: skip
+    losses = figures(run)
+    assert losses[0] == pytest.approx(2.2, abs=0.5)
+    assert sum(losses[-10:]) / 10 < 0.3 * losses[0]
+
+
+def test_batches(tmp_path):
+    """Samples of a step are the same in every run; dropped text is the mark alone; targets fit what is wanted."""
+    make_cache(tmp_path)
+    recipe = dit_recipe("flow.text_dropout=0.5").recipe
+    sampler = pipeline.LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
+    tokenizer = pipeline.train_tokenizer(["a red ball rolls"], 300)
+    world = pipeline.World(0, 1, 0, torch.device("cpu"))
+    lengths = []
+    for step in range(20):
+        tokens, targets = pipeline._batch(sampler, tokenizer, recipe, step, world)
+        again, _ = pipeline._batch(sampler, tokenizer, recipe, step, world)
+        assert torch.equal(tokens.patches, again.patches) and torch.equal(tokens.text, again.text)
+        assert targets.shape == (len(tokens.wanted), 16)
+        assert not (tokens.kind[tokens.wanted] == TEXT).any()
+        lengths += tokens.text_lengths
+    assert len(lengths) == 80 and sum(length == 1 for length in lengths) / 80 == pytest.approx(0.5, abs=0.2)
+
+
+def test_parents_that_do_not_fit_are_refused(tmp_path):
+    vae, latents = make_cache(tmp_path)
+    save_vae(tmp_path / "other", stir(tiny_vae(), 5), torch.zeros(4), torch.ones(4), {})
+    with pytest.raises(ArtifactError, match="name the VAE it was made with"):
+        train(tmp_path, "run", vae=tmp_path / "other")
+    with pytest.raises(
+        UsageError, match=r"dit\.patch_size = \[1, 3, 2\] does not divide the 4x4 latents .* of scene 0"
+    ):
+        train(tmp_path, "run", "dit.patch_size=[1, 3, 2]")
+    assert not (tmp_path / "run").exists()
+    train(tmp_path, "run", "loop.steps=1")
+    with pytest.raises(RecipeError, match=r"flow\.shift"):
+        train(tmp_path, "run", "loop.steps=1", "flow.shift=2")
+    # Another cache of the same VAE: other captions would give the same tokens other meanings.
+    record = json.loads((latents / "shards/all.json").read_text())[0]
+    write_shard(latents, "more", [torch.zeros(record.pop("shape"))], [record])
+    write_index(latents, load_vae(vae)[1], ["all", "more"], {})
+    with pytest.raises(RecipeError, match="latents"):
+        train(tmp_path, "run", "loop.steps=2")
