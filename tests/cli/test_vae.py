@@ -115,7 +115,7 @@ def test_dry_run_checks(workspace: Path, capsys: pytest.CaptureFixture[str]) -> 
     for arguments, code, said in (
         (["nano/vea"], 2, "did you mean 'nano/vae'?"),
         (["--set", "frames.num_frames=16"], 2, "use 13 or 17"),
-        ([], 3, "no --clips was given"),
+        (["--set", "frames.world_share=0"], 3, "give --clips"),
         (["--clips", "none.jsonl"], 3, "none.jsonl: no such manifest"),
     ):
         assert main(["vae", "train", *arguments, "--dry-run"]) == code

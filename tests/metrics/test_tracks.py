@@ -40,7 +40,7 @@ def test_one_cut_in_two_by_another_is_one():
     member, colours = track_objects(*paint([(0, 0.3, still(0.0, 0.0)), (2, 0.14, still(0.0, 0.0))]))
     assert colours == [0, 2]
     assert int(member[0, 0].sum()) > 3 * int(member[0, 1].sum())
-    tall = [(3, 0.1, [(0.0, -0.2 + 0.2 * row) for _ in range(FRAMES)]) for row in range(3)]
+    tall = [(3, 0.12, [(0.0, -0.24 + 0.24 * row) for _ in range(FRAMES)]) for row in range(3)]
     _, colours = track_objects(*paint([(0, 0.3, still(0.0, 0.0)), *tall]))
     assert sorted(colours) == [0, 3, 3, 3]
 

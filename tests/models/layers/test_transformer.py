@@ -54,7 +54,7 @@ def test_a_text_block_is_torchs_pre_norm_encoder_layer():
     ours = stir(TextBlock(DIM, 2, 2.0))
     ours.attention.query_norm = ours.attention.key_norm = nn.Identity()
     theirs = nn.TransformerEncoderLayer(
-        DIM, 2, 2 * DIM, 0.0, lambda x: nn.functional.gelu(x, approximate="tanh"), batch_first=True, norm_first=True
+        DIM, 2, 2 * DIM, 0.0, nn.functional.gelu, batch_first=True, norm_first=True
     )
     theirs.norm1, theirs.norm2 = ours.attention_norm, ours.mlp_norm
     with torch.no_grad():
