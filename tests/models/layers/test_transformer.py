@@ -53,9 +53,7 @@ def test_what_is_shared_is_added():
 def test_a_text_block_is_torchs_pre_norm_encoder_layer():
     ours = stir(TextBlock(DIM, 2, 2.0))
     ours.attention.query_norm = ours.attention.key_norm = nn.Identity()
-    theirs = nn.TransformerEncoderLayer(
-        DIM, 2, 2 * DIM, 0.0, nn.functional.gelu, batch_first=True, norm_first=True
-    )
+    theirs = nn.TransformerEncoderLayer(DIM, 2, 2 * DIM, 0.0, nn.functional.gelu, batch_first=True, norm_first=True)
     theirs.norm1, theirs.norm2 = ours.attention_norm, ours.mlp_norm
     with torch.no_grad():
         theirs.self_attn.in_proj_weight.copy_(ours.attention.qkv.weight)
