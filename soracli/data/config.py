@@ -109,11 +109,13 @@ class JudgeDataConfig(Section):
     """Scenes that are drawn once and shown again and again, mirrored or not."""
     batch_size: int = Field(8, ge=1)
     """Clips in a step."""
-    blur: float = Field(1.4, ge=0, le=4)
+    blur: float = Field(2.2, ge=0, le=4)
     """Largest standard deviation of a Gaussian blur, pixels."""
     noise: float = Field(0.05, ge=0, le=0.5)
     """Largest standard deviation of added noise, in shares of the range from black to white."""
     colour_shift: float = Field(0.06, ge=0, le=0.5)
     """Largest change of a colour channel's gain and of the brightness, likewise."""
-    blocks: float = Field(0.12, ge=0, le=0.5)
+    blocks: float = Field(0.25, ge=0, le=0.5)
     """Coarsest step that the waves of blocks of 8x8 pixels are rounded to, as strong JPEG compression does."""
+    faint: float = Field(0.08, ge=0, le=0.5)
+    """Strongest detail that is wiped out, in shares of the range from black to white, as autoencoders do."""

@@ -15,7 +15,7 @@ _BLOCK = 8
 
 
 def degrade_frames(
-    frames: Tensor, generator: Generator, *, blur: float, noise: float, colour_shift: float, blocks: float
+    frames: Tensor, generator: Generator, *, blur: float, noise: float, colour_shift: float, blocks: float, faint: float
 ) -> Tensor:
     """Make one clip worse, each clip in its own way and about one in eight hardly at all.
 
@@ -26,17 +26,20 @@ def degrade_frames(
         noise: Largest standard deviation of noise.
         colour_shift: Largest change of gain of a channel, of contrast and of brightness.
         blocks: Coarsest rounding of the waves in blocks of 8x8.
+        faint: Largest strength of detail that is wiped out, as codecs and autoencoders do with faint textures.
 
     Returns:
         Frames of the same shape, in [0, 1].
     """
-    chance = torch.rand(12, generator=generator).tolist()
+    chance = torch.rand(17, generator=generator).tolist()
     if chance[0] < 0.12:
         return frames
     if chance[1] < 0.3:
         frames = down_and_up(frames, 2)
     if chance[2] < 0.6:
         frames = gaussian_blur(frames, max(0.05, chance[3] * blur))
+    if chance[12] < 0.4:
+        frames = without_faint_detail(frames, 1 + 3 * chance[13], chance[14] * faint)
     gain = 1 + colour_shift * (2 * torch.rand(3, generator=generator) - 1)
     contrast, brightness = 1 + colour_shift * (2 * chance[4] - 1), colour_shift * (2 * chance[5] - 1)
     frames = ((frames * gain[:, None, None] - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)
@@ -46,8 +49,11 @@ def degrade_frames(
         # Errors of a decoder are patches some pixels wide, not grains.
         patches = torch.randn(len(frames), 3, frames.shape[2] // 4, frames.shape[3] // 4, generator=generator)
         frames = frames + chance[9] * noise * functional.interpolate(patches, frames.shape[2:], mode="bilinear")
-    if chance[10] < 0.35:
-        frames = round_blocks(frames, max(1e-3, chance[11] * blocks))
+    if chance[10] < 0.5:
+        # The grid of blocks lies anywhere, so that nothing is learnt from where it is.
+        down, across = int(_BLOCK * chance[15]), int(_BLOCK * chance[16])
+        moved = round_blocks(frames.roll((down, across), (2, 3)), max(1e-3, chance[11] * blocks))
+        frames = moved.roll((-down, -across), (2, 3))
     return frames.clamp(0, 1)
 
 
@@ -66,6 +72,12 @@ def gaussian_blur(frames: Tensor, deviation: float) -> Tensor:
     padded = functional.pad(frames, (reach, reach, reach, reach), mode="replicate")
     across = functional.conv2d(padded, kernel[:, :, None, :], groups=3)
     return functional.conv2d(across, kernel[:, :, :, None], groups=3)
+
+
+def without_faint_detail(frames: Tensor, deviation: float, strength: float) -> Tensor:
+    """Take up to ``strength`` off what stands out of a blur of ``deviation`` pixels: faint detail goes, edges stay."""
+    smooth = gaussian_blur(frames, deviation)
+    return smooth + functional.softshrink(frames - smooth, strength)
 
 
 def round_blocks(frames: Tensor, step: float) -> Tensor:

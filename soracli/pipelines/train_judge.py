@@ -141,6 +141,7 @@ def judge_batch(data: JudgeDataConfig, folder: Path, seed: int, step: int) -> tu
             noise=data.noise,
             colour_shift=data.colour_shift,
             blocks=data.blocks,
+            faint=data.faint,
         )
         for row, clip in enumerate(frames)
     ]
