@@ -88,6 +88,9 @@ def train_vae(
         vae = VideoVAE(recipe.vae).to(world.device)
         optimiser = build_optimiser(vae.named_parameters(), recipe.optimiser, outer_layers=("stem", "head"))
         state = TrainState(vae, build_ema(vae, recipe.loop.ema_decay), optimiser)
+        if recipe.compile:
+            vae.encoder.compile(dynamic=False)
+            vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(f"going on with {out} after step {state.step}")
 
