@@ -24,7 +24,7 @@ from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import is_due
+from soracli.training.config import HARMLESS_CHANGES, is_due
 from soracli.training.device import set_threads
 from soracli.training.distributed import (
     World,
@@ -44,6 +44,7 @@ from soracli.training.signals import signal_name, stop_on_signals
 from soracli.training.state import TrainState, load_train_state, save_train_state
 
 _IMAGES_PER_VIDEO = 4
+_MAY_CHANGE = (*HARMLESS_CHANGES, "compile")
 _EVAL_CLIPS = 8
 _STATISTICS_SAMPLES = 256
 
@@ -79,7 +80,7 @@ def train_vae(
         world = stack.enter_context(open_world(device))
         resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
         text = recipe_text(recipe, loaded.origins)
-        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, note=reporter.note))), world)
+        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, _MAY_CHANGE, reporter.note))), world)
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
         pool = FramePool(recipe.frames, clips)

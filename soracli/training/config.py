@@ -90,7 +90,6 @@ HARMLESS_CHANGES = (
     "loop.num_threads",
     "loop.tensorboard",
     "optimiser.max_skipped_steps",
-    "compile",
 )
 """Keys that may change between a run and its resume; any other change would make it another run."""
 
