@@ -47,6 +47,10 @@ def train(
             metavar="RUN|DIR", help="The VAE it was cached with; becomes part of the model.", show_default=_DEFAULT_VAE
         ),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="nano|RUN|DIR", help="Begin from this model's weights instead of from nothing."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
@@ -68,11 +72,12 @@ def train(
     loaded = load_recipe(DitTrainRecipe, find_recipe(name), set_ or [])
     cache = latents or default_input(_DEFAULT_LATENTS, "--latents", "sora latents cache")
     model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_model(vae)
+    start = find_model(init) if init else None
     run, speaks = out or default_run(name), is_speaker()
     if dry_run:
         from soracli.pipelines.plan_dit import plan_dit
 
-        plan = plan_dit(loaded.recipe, latents=cache, vae=model, out=run, device=device)
+        plan = plan_dit(loaded.recipe, latents=cache, vae=model, out=run, init=start, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -81,7 +86,7 @@ def train(
     from soracli.pipelines.train_dit import train_dit
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = train_dit(loaded, latents=cache, vae=model, out=run, device=device, reporter=reporter)
+    done = train_dit(loaded, latents=cache, vae=model, out=run, init=start, device=device, reporter=reporter)
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:

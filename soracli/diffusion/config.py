@@ -12,6 +12,9 @@ class FlowConfig(Section):
 
     shift: float = Field(1.5, gt=0, le=20)
     """How far times lean towards noise, in training and sampling; 1 is even."""
+    copies: int = Field(1, ge=1, le=64)
+    """Noisy copies of every block, each with a noise and a level of its own: text and what is already there are read
+    once for all of them, so more is learnt of a sample for little more."""
     text_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of samples that see no text: they make classifier-free guidance possible."""
     context_noise: float = Field(0.15, ge=0, lt=1)

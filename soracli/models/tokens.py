@@ -5,8 +5,9 @@ Axes: C channels, T latent frames, H rows, W columns of latents; L tokens of all
 A piece is a few latent frames that are seen or made together. A clean piece is given or already made; a noisy one is
 being made. Attention is causal in the order of generation, not in time: text sees text; a clean piece sees text and
 the clean pieces up to its own block; a noisy piece sees text, the clean pieces of earlier blocks, and itself. In
-training both copies of a block stand in one sequence, so one pass trains every block (teacher forcing); when sampling,
-what came before is held as keys and values and only the piece in work is here.
+training a clean and one or more noisy copies of a block stand in one sequence, so one pass trains every block (teacher
+forcing), at several noise levels for one reading of text and context; when sampling, what came before is held as keys
+and values and only the piece in work is here.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Piece:
         t: ``(T,)`` noise level, 0 data to 1 noise.
         block: Place in the order of generation, from 1.
         clean: Whether it is context; the others are predicted.
+        copy: Which noisy copy of its block; copies do not see one another.
     """
 
     latents: Tensor
@@ -44,6 +46,7 @@ class Piece:
     t: Tensor
     block: int
     clean: bool
+    copy: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Sample:
 
     Attributes:
         text: ``(n,)`` token numbers; empty when the text is already in the keys and values.
-        pieces: In any order; each block at most once clean and once noisy.
+        pieces: In any order; each block at most once clean and once in every noisy copy.
         step_size: For few-step models: how far one step goes, 0 (ordinary) to 1.
         guidance: For models with guidance folded in: ``1 - 1 / guidance_scale``, 0 for none.
     """
@@ -139,7 +142,7 @@ def pack_tokens(
         parts.wanted.append(torch.zeros(count, dtype=torch.bool))
         parts.conditions.append(torch.tensor([[0.0, sample.step_size, sample.guidance]]))
         rows += 1
-        lengths, blocks, clean = [count], [0], [True]
+        lengths, blocks, clean, copies = [count], [0], [True], [0]
         for piece in sample.pieces:
             patches = patchify(piece.latents, patch_size)  # (T, S, P)
             frames, per_frame = patches.shape[:2]
@@ -157,7 +160,8 @@ def pack_tokens(
             lengths.append(frames * per_frame)
             blocks.append(piece.block)
             clean.append(piece.clean)
-        parts.segments.append(Segment(sum(lengths), visibility(lengths, blocks, clean)))
+            copies.append(piece.copy)
+        parts.segments.append(Segment(sum(lengths), visibility(lengths, blocks, clean, copies)))
     is_text = torch.cat(parts.is_text)
     num_text = int(is_text.sum())
     order = torch.where(is_text, is_text.cumsum(0) - 1, num_text + (~is_text).cumsum(0) - 1)
@@ -175,20 +179,23 @@ def pack_tokens(
     )
 
 
-def visibility(lengths: Sequence[int], blocks: Sequence[int], clean: Sequence[bool]) -> Tensor | None:
+def visibility(
+    lengths: Sequence[int], blocks: Sequence[int], clean: Sequence[bool], copies: Sequence[int]
+) -> Tensor | None:
     """Which token sees which, from stretches of tokens of one sample.
 
     Args:
         lengths: Tokens of each stretch; the first is the text (block 0, clean).
         blocks: Place of each stretch in the order of generation.
         clean: Whether it is context.
+        copies: Which copy of its block it is, among the noisy ones.
 
     Returns:
         ``(L, L)`` bool, rows see columns; None if all see all.
     """
-    block, is_clean = torch.tensor(blocks), torch.tensor(clean)
+    block, is_clean, copy = torch.tensor(blocks), torch.tensor(clean), torch.tensor(copies)
     earlier = is_clean[None] & (block[None] < block[:, None])
-    same = (block[None] == block[:, None]) & (is_clean[None] == is_clean[:, None])
+    same = (block[None] == block[:, None]) & (is_clean[None] == is_clean[:, None]) & (copy[None] == copy[:, None])
     counts = torch.tensor(lengths)
     mask = (earlier | same).repeat_interleave(counts, 0).repeat_interleave(counts, 1)
     return None if bool(mask.all()) else mask

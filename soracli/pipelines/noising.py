@@ -17,8 +17,9 @@ def noised_sample(
 ) -> tuple[Sample, list[Tensor]]:
     """A training sample with its targets.
 
-    Each block that is made stands in the sequence noisy, at one noise level; what is given, and every block that later
-    ones look back at, stands there clean (or nearly: see ``FlowConfig.context_noise``).
+    Each block that is made stands in the sequence noisy, in ``flow.copies`` copies with a noise and a level of their
+    own; what is given, and every block that later ones look back at, stands there clean (or nearly: see
+    ``FlowConfig.context_noise``).
 
     Args:
         drawn: Latents and their times.
@@ -31,8 +32,8 @@ def noised_sample(
         The sample, and the velocity of each noisy piece ``(C, T, H, W)`` in the order they stand.
     """
     order = draw_order(drawn.latents.shape[1], drawn.begins, order_config, generator)
-    levels = sample_times(len(order.blocks), generator, flow.shift)
-    noise = torch.randn(drawn.latents.shape, generator=generator)
+    levels = sample_times(flow.copies * len(order.blocks), generator, flow.shift).view(flow.copies, -1)
+    noise = torch.randn(flow.copies, *drawn.latents.shape, generator=generator)
     coin, level = torch.rand(2, generator=generator).tolist()
     context_level = flow.context_noise * level if coin < 0.5 else 0.0
     context_noise = torch.randn(drawn.latents.shape, generator=generator)
@@ -41,21 +42,29 @@ def noised_sample(
     pieces: list[Piece] = []
     targets: list[Tensor] = []
     if order.given:
-        pieces.append(_piece(drawn, context, order.given, context_level, block=1, clean=True))
+        pieces.append(_piece(drawn, context, order.given, context_level, block=1))
     for number, frames in enumerate(order.blocks):
         block = 2 + number
         if number + 1 < len(order.blocks):
-            pieces.append(_piece(drawn, context, frames, context_level, block=block, clean=True))
-        t = float(levels[number])
-        noisy = interpolate(drawn.latents, noise, torch.tensor(t))
-        pieces.append(_piece(drawn, noisy, frames, t, block=block, clean=False))
-        index = list(frames)
-        targets.append(velocity_target(drawn.latents[:, index], noise[:, index]))
+            pieces.append(_piece(drawn, context, frames, context_level, block=block))
+        for copy in range(flow.copies):
+            t = float(levels[copy, number])
+            noisy = interpolate(drawn.latents, noise[copy], torch.tensor(t))
+            pieces.append(_piece(drawn, noisy, frames, t, block=block, copy=copy, clean=False))
+            index = list(frames)
+            targets.append(velocity_target(drawn.latents[:, index], noise[copy][:, index]))
     return Sample(text=text, pieces=tuple(pieces)), targets
 
 
 def _piece(
-    drawn: LatentSample, latents: Tensor, frames: tuple[int, ...], t: float, *, block: int, clean: bool
+    drawn: LatentSample,
+    latents: Tensor,
+    frames: tuple[int, ...],
+    t: float,
+    *,
+    block: int,
+    copy: int = 0,
+    clean: bool = True,
 ) -> Piece:
     index = list(frames)
     return Piece(
@@ -65,4 +74,5 @@ def _piece(
         t=torch.full((len(index),), t),
         block=block,
         clean=clean,
+        copy=copy,
     )

@@ -14,7 +14,7 @@ from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
 from soracli.pipelines.recipes import DitTrainRecipe
-from soracli.pipelines.train_dit import check_patch, check_vae, draw_sample, learn_tokenizer
+from soracli.pipelines.train_dit import check_patch, check_vae, draw_sample, learn_tokenizer, load_start
 from soracli.training.device import choose_device
 from soracli.training.seeding import generator_for
 
@@ -54,7 +54,9 @@ class DitPlan:
     resumes: bool
 
 
-def plan_dit(recipe: DitTrainRecipe, *, latents: Path, vae: Path, out: Path, device: str = "auto") -> DitPlan:
+def plan_dit(
+    recipe: DitTrainRecipe, *, latents: Path, vae: Path, out: Path, init: Path | None = None, device: str = "auto"
+) -> DitPlan:
     """Check what ``train_dit`` checks before it begins, and count on a few samples.
 
     Args:
@@ -62,6 +64,7 @@ def plan_dit(recipe: DitTrainRecipe, *, latents: Path, vae: Path, out: Path, dev
         latents: A cache.
         vae: The VAE it was made with.
         out: The run folder; it is not touched.
+        init: The model to begin from, if any.
         device: As ``--device``.
 
     Raises:
@@ -69,13 +72,14 @@ def plan_dit(recipe: DitTrainRecipe, *, latents: Path, vae: Path, out: Path, dev
     """
     place = choose_device(device)
     cache = LatentCache(latents)
+    start = load_start(init, cache, recipe)
     check_vae(cache, vae)
     check_patch(cache, recipe)
     sampler = LatentSampler(cache, recipe.samples)
     with torch.device("meta"):
         dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
         text = TextEncoder(recipe.text)
-    tokenizer = learn_tokenizer(cache, recipe)
+    tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
     drawn = [
         draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "plan", number))[0]
         for number in range(_SAMPLES)

@@ -22,7 +22,7 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
-from soracli.models.generator import load_generator, save_dit
+from soracli.models.generator import Generator, load_generator, save_dit
 from soracli.models.record import part_folder
 from soracli.models.store import load_vae
 from soracli.models.text_encoder import TextEncoder
@@ -34,7 +34,7 @@ from soracli.pipelines.training_samples import show_samples
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import is_due
-from soracli.training.device import set_threads
+from soracli.training.device import mixed_precision, set_threads
 from soracli.training.distributed import (
     World,
     agree_on_stop,
@@ -77,6 +77,7 @@ def train_dit(
     latents: Path,
     vae: Path,
     out: Path,
+    init: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
@@ -87,6 +88,7 @@ def train_dit(
         latents: A cache of ``sora latents cache``.
         vae: The VAE the cache was made with; it is put into the model.
         out: The run folder.
+        init: A model to begin from, with its text encoder and tokens; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
 
@@ -106,15 +108,19 @@ def train_dit(
         check_vae(cache, vae)
         check_patch(cache, recipe)
         sampler = LatentSampler(cache, recipe.samples)
+        start = load_start(init, cache, recipe)
         resolved = {**recipe.model_dump(mode="json"), "latents": cache.content_hash}
+        if start is not None:
+            resolved["init"] = start.model_hash
         text = recipe_text(recipe, loaded.origins)
         on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, note=reporter.note))), world)
         run = RunFolder(out, False)
-        tokenizer = learn_tokenizer(cache, recipe)
+        tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
         seed_global(recipe.loop.seed, "weights")
-        model = DiTWithText(DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text)).to(
-            world.device
-        )
+        model = DiTWithText(DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text))
+        if start is not None:
+            model.load_state_dict(DiTWithText(start.dit, start.text).state_dict())
+        model.to(world.device)
         optimiser = build_optimiser(model.named_parameters(), recipe.optimiser, ("*embed*", "final*"))
         state = TrainState(model, build_ema(model, recipe.loop.ema_decay), optimiser)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
@@ -157,6 +163,28 @@ def learn_tokenizer(cache: LatentCache, recipe: DitTrainRecipe) -> Tokenizer:
     """The tokens of all captions of a cache: the same cache gives the same ones."""
     captions = (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions))
     return train_tokenizer(captions, recipe.text.vocabulary_size)
+
+
+def load_start(init: Path | None, cache: LatentCache, recipe: DitTrainRecipe) -> Generator | None:
+    """The model that a training begins from, if any.
+
+    Raises:
+        UsageError: If the recipe builds another model; names the keys and both values.
+        ArtifactError: If it cannot be read, or makes latents with another number of channels.
+    """
+    if init is None:
+        return None
+    start = load_generator(init)
+    for section, wanted, found in (("dit", recipe.dit, start.dit.config), ("text", recipe.text, start.text.config)):
+        differing = [key for key, value in found.model_dump().items() if getattr(wanted, key) != value]
+        if differing:
+            changes = " ".join(f"--set {section}.{key}={getattr(found, key)}" for key in differing)
+            raise UsageError(f"the recipe builds another model than {init} is: {changes} would build that")
+    if start.spec.channels != cache.spec.channels:
+        raise ArtifactError(
+            f"{init} makes latents of {start.spec.channels} channels, but {cache.folder} has {cache.spec.channels}"
+        )
+    return start
 
 
 def check_vae(cache: LatentCache, vae: Path) -> None:
@@ -223,7 +251,9 @@ def _learn(
     model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
     """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks."""
-    error = (model(tokens).float() - targets).square().mean(-1)  # (Ln,)
+    with mixed_precision(recipe.loop.precision, world.device):
+        velocities = model(tokens)
+    error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
     loss = error.mean()
     loss.backward()
     average_gradients(model.parameters(), world, weight=float(len(targets)))
@@ -261,7 +291,9 @@ def _validate(
         for number in range(_VALIDATION_SAMPLES)
     ]
     tokens, targets = _pack(drawn, sampler, recipe)
-    error = (model(tokens.to(world.device)).float() - targets.to(world.device)).square().mean(-1)
+    with mixed_precision(recipe.loop.precision, world.device):
+        velocities = model(tokens.to(world.device))
+    error = (velocities.float() - targets.to(world.device)).square().mean(-1)
     return {"fixed_loss": float(error.mean())}
 
 

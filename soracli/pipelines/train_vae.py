@@ -25,7 +25,7 @@ from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import HARMLESS_CHANGES, is_due
-from soracli.training.device import set_threads
+from soracli.training.device import mixed_precision, set_threads
 from soracli.training.distributed import (
     World,
     agree_on_stop,
@@ -162,9 +162,12 @@ def _batch(pool: FramePool, recipe: VaeTrainRecipe, step: int, world: World) -> 
 def _learn(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainState, world: World) -> dict[str, float]:
     """One update; what it measured, as means over ranks."""
     loss_config = recipe.loss
-    mean, log_variance, _ = vae.encode(frames)
-    noise = _noise(mean, recipe.loop.seed, state.step, world)
-    decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise))
+    with mixed_precision(recipe.loop.precision, world.device):
+        mean, log_variance, _ = vae.encode(frames)
+        mean, log_variance = mean.float(), log_variance.float()
+        noise = _noise(mean, recipe.loop.seed, state.step, world)
+        decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise))
+    decoded = decoded.float()
     l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
     divergence = kl_divergence(mean, log_variance)
     loss = loss_config.l1 * l1 + loss_config.gradient * gradient + loss_config.kl * divergence

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from soracli.recipe.section import Section
 
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What matrices are multiplied in; weights and sums stay float32."""
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -72,6 +74,10 @@ class LoopConfig(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random: weights, order of the data, noise."""
+
+    precision: Precision = "float32"
+    """What matrices are multiplied in: bfloat16 is several times faster where the machine has units for it; auto:
+    bfloat16 there, float32 elsewhere (so two kinds of machine give two curves)."""
 
     num_threads: int = Field(default=0, ge=0)
     """CPU threads per process; 0: all cores this process may use."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from soracli.core.errors import MachineError, UsageError, nearest
+from soracli.training.config import Precision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -66,8 +67,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         UsageError: If the name is no number type, or float16 is asked of a CPU, where it is slower than float32.
     """
     if name == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and computes_bfloat16(device) else torch.float32
     if name not in DTYPES:
         guess = nearest(name, DTYPES)
         raise UsageError(
@@ -76,6 +76,25 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "float16" and device.type == "cpu":
         raise UsageError("float16 is not for the CPU: use --dtype float32, or bfloat16")
     return DTYPES[name]
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively; where it is emulated it is many times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
+    """A context that multiplies in bfloat16 and keeps weights, sums and losses in float32.
+
+    Args:
+        precision: As ``LoopConfig.precision``; ``auto`` is bfloat16 where ``computes_bfloat16``.
+        device: Where the numbers are.
+    """
+    wanted = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def usable_cores(environ: Mapping[str, str] | None = None, quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -18,16 +18,17 @@ from soracli.models.tokens import (
 )
 from tests.models.tiny import piece
 
-copies = st.lists(st.tuples(st.integers(1, 5), st.booleans()), unique=True, max_size=8)
+# Block, and 0 for its clean piece or the number of a noisy copy.
+copies = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 2)), unique=True, max_size=8)
 
 
 @given(pieces=copies, lengths=st.lists(st.integers(0, 3), min_size=9, max_size=9))
 def test_who_sees_whom(pieces, lengths):
-    """Pieces in any order, each block at most once clean and once noisy."""
-    stretches = [("text", 0), *(("clean" if clean else "noisy", block) for block, clean in pieces)]
+    """Pieces in any order, each block at most once clean and once in every noisy copy."""
+    stretches = [("text", 0, 0), *(("noisy" if copy else "clean", block, copy) for block, copy in pieces)]
     owner = [stretch for stretch, length in zip(stretches, lengths, strict=False) for _ in range(length)]
 
-    def sees(row: tuple[str, int], column: tuple[str, int]) -> bool:
+    def sees(row: tuple[str, int, int], column: tuple[str, int, int]) -> bool:
         if column[0] == "text" or row[0] == "text":
             return column[0] == "text"
         if row[0] == "clean":
@@ -36,9 +37,8 @@ def test_who_sees_whom(pieces, lengths):
 
     count = len(owner)
     expected = torch.tensor([sees(row, column) for row in owner for column in owner]).view(count, count).bool()
-    found = visibility(
-        lengths[: len(stretches)], [block for _, block in stretches], [kind != "noisy" for kind, _ in stretches]
-    )
+    kinds, blocks, numbers = zip(*stretches, strict=True)
+    found = visibility(lengths[: len(stretches)], blocks, [kind != "noisy" for kind in kinds], numbers)
     assert expected.all() if found is None else torch.equal(found, expected)
     if found is not None:
         assert found.any(1).all()  # a token that sees nothing would be NaN

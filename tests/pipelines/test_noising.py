@@ -56,6 +56,22 @@ def test_targets_and_context(count, begins, noise, seed):
             assert float(added.std()) == pytest.approx(1, abs=0.35)
 
 
+def test_copies_differ_in_noise_alone():
+    """Each block stands there once clean and three times noisy; every copy leads to the same data."""
+    source = drawn(5)
+    sample, targets = noised_sample(source, TEXT, FlowConfig(copies=3), ORDERS, torch.Generator().manual_seed(1))
+    noisy = [piece for piece in sample.pieces if not piece.clean]
+    for block in {piece.block for piece in noisy}:
+        group = [number for number, piece in enumerate(noisy) if piece.block == block]
+        assert [noisy[number].copy for number in group] == [0, 1, 2]
+        assert len({float(noisy[number].t[0]) for number in group}) == 3
+        noises = torch.stack([targets[number] + source.latents[:, noisy[number].seconds.long()] for number in group])
+        assert float((noises[0] - noises[1]).abs().mean()) > 0.5 and float((noises[0] - noises[2]).abs().mean()) > 0.5
+        for number in group:
+            data = source.latents[:, noisy[number].seconds.long()]
+            torch.testing.assert_close(noisy[number].latents - float(noisy[number].t[0]) * targets[number], data)
+
+
 def test_half_of_the_samples_have_noise_on_their_context():
     levels = []
     for seed in range(400):

@@ -70,6 +70,33 @@ def test_a_finished_run_is_a_whole_model(tmp_path):
     assert all(value > 0 for value in figures(run, "tokens_per_second"))
 
 
+def test_a_training_begins_from_a_model(tmp_path):
+    """Its weights and tokens are taken over whole, and the run belongs to it."""
+    make_cache(tmp_path)
+    first = train(tmp_path, "first", "loop.steps=2")
+    still = ("loop.steps=1", "optimiser.learning_rate=1e-30", "optimiser.warmup_steps=0")
+    second = train(tmp_path, "second", *still, init=first)
+    one, other = load_generator(first), load_generator(second)
+    for module, again in ((one.dit, other.dit), (one.text, other.text)):
+        for name, tensor in module.state_dict().items():
+            torch.testing.assert_close(again.state_dict()[name], tensor)
+    assert one.tokenizer.to_str() == other.tokenizer.to_str()
+    with pytest.raises(RecipeError, match="init"):
+        train(tmp_path, "second", "loop.steps=2", *still[1:])
+    with pytest.raises(UsageError, match=r"--set dit\.depth=1 would build that"):
+        train(tmp_path, "third", "dit.depth=3", init=first)
+    with pytest.raises(ArtifactError):
+        train(tmp_path, "third", init=tmp_path / "vae")
+    assert not (tmp_path / "third").exists()
+
+
+def test_bfloat16_learns_nearly_the_same(tmp_path):
+    make_cache(tmp_path)
+    one = figures(train(tmp_path, "one", "loop.steps=3", "loop.eval_every=3"))
+    other = figures(train(tmp_path, "other", "loop.steps=3", "loop.eval_every=3", "loop.precision=bfloat16"))
+    assert one != other and other == pytest.approx(one, rel=0.02)
+
+
 def test_samples_on_the_way_change_nothing(tmp_path):
     make_cache(tmp_path)
     plain = train(tmp_path, "plain", "loop.steps=2")

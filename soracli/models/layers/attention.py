@@ -51,7 +51,30 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(..., dim)``."""
-        return functional.rms_norm(x, (x.shape[-1],), self.gain, 1e-6)
+        return functional.rms_norm(x, (x.shape[-1],), self.gain.to(x.dtype), 1e-6)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax attention, by whichever way this machine is fast at.
+
+    torch's fused attention runs bfloat16 on a CPU at a third of the speed of its own matrix products (380 tokens in 4
+    heads, forward and backward: 7.5 ms against 3.0), so there the scores are written out.
+
+    Args:
+        query: ``(..., l, K)``.
+        key: ``(..., m, K)``.
+        value: ``(..., m, K)``.
+        mask: ``(l, m)`` bool, which key each query sees; None: all.
+
+    Returns:
+        ``(..., l, K)``.
+    """
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return functional.scaled_dot_product_attention(query, key, value, mask)
+    scores = query @ (key * key.shape[-1] ** -0.5).transpose(-1, -2)  # (..., l, m)
+    if mask is not None:
+        scores = scores + torch.zeros(mask.shape, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
+    return scores.softmax(-1) @ value
 
 
 class SelfAttention(nn.Module):
@@ -98,6 +121,6 @@ class SelfAttention(nn.Module):
                 if mask is not None:
                     mask = functional.pad(mask, (len(past[index].key), 0), value=True)  # (l, M + l)
             query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))  # 3 (1, N, l, K)
-            attended = functional.scaled_dot_product_attention(query, key, value, mask)  # (1, N, l, K)
+            attended = attend(query, key, value, mask)  # (1, N, l, K)
             outputs.append(attended[0].transpose(0, 1).flatten(1))  # (l, D)
         return self.out(torch.cat(outputs)), own  # (L, D)

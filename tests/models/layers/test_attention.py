@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from soracli.models.layers.attention import Keys, RMSNorm, Segment, SelfAttention
+from soracli.models.layers.attention import Keys, RMSNorm, Segment, SelfAttention, attend
 from soracli.models.layers.rope import rope_angles, rope_frequencies, rotate
 from tests.models.tiny import stir
 
@@ -144,3 +144,12 @@ def test_rms_norm_is_torchs():
     ours, theirs = RMSNorm(6), nn.RMSNorm(6, eps=1e-6)
     x = torch.randn(3, 6)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_bfloat16_on_the_cpu_is_attention_in_double_precision(masked):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, length, 8).bfloat16() for length in (5, 9, 9))
+    mask = (torch.rand(5, 9) < 0.5) | (torch.arange(9) == 0) if masked else None
+    expected = functional.scaled_dot_product_attention(query.double(), key.double(), value.double(), mask)
+    torch.testing.assert_close(attend(query, key, value, mask).double(), expected, atol=0.03, rtol=0.03)
