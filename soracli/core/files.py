@@ -52,7 +52,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def finish_file(part: Path, path: Path) -> None:
-    """Give a finished temporary file its final name: fsync, rename, fsync of the folder.
+    """Give a finished temporary file its final name and mode: fsync, rename, fsync of the folder.
 
     Args:
         part: The whole file under its temporary name, in the same folder as ``path``.
@@ -61,6 +61,7 @@ def finish_file(part: Path, path: Path) -> None:
     Raises:
         OSError: If the system refuses.
     """
+    apply_umask(part)
     handle = os.open(part, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -70,16 +71,19 @@ def finish_file(part: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def apply_umask(path: Path) -> None:
+    """Let those read a file whom the umask allows; mkstemp and safetensors make files for their owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:
-        # mkstemp gives 0600; a written file should be readable by whom the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
         yield part
     finally:
         part.unlink(missing_ok=True)

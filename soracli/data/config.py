@@ -77,6 +77,9 @@ class LatentSamplesConfig(Section):
 
     batch_size: int = Field(24, ge=1)
     """Samples in a step over all ranks, packed into one sequence a rank."""
+    images_first: int = Field(0, ge=0)
+    """Steps at the start that show single pictures only, four times as many as samples later: they teach what words
+    look like at a fraction of the cost."""
     image_share: float = Field(0.4, ge=0, le=1)
     """Share of samples that are single pictures: images, or the first frame of a video."""
     world_share: float = Field(0.75, ge=0, le=1)

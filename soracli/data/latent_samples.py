@@ -50,10 +50,15 @@ class LatentSampler:
         if config.image_share < 1 and not any(self._videos):
             raise DataError(f"{cache.folder} holds pictures only: set samples.image_share = 1, or cache videos")
 
-    def sample(self, generator: torch.Generator) -> LatentSample:
-        """Draw one sample."""
+    def sample(self, generator: torch.Generator, *, pictures_only: bool = False) -> LatentSample:
+        """Draw one sample.
+
+        Args:
+            generator: Decides everything.
+            pictures_only: Whatever the share of pictures is.
+        """
         config = self.config
-        picture = _uniform(generator) < config.image_share
+        picture = _uniform(generator) < (1.0 if pictures_only else config.image_share)
         groups = self._by_source if picture else self._videos
         from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
         entries = groups[0] if from_world else groups[1]

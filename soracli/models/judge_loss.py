@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from soracli.models.judge import FEWEST_PIXELS, Judge
+from soracli.models.judge import FEWEST_PIXELS, Judge, JudgeMaps
 
 _LEAST_AREA = 12.0
 """Pixels: objects in a frame weigh alike, but slivers smaller than this less."""
 
 
-def judge_loss(judge: Judge, frames: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Look at videos and compare with what they show.
+def judge_loss(judge: Judge, maps: JudgeMaps, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Compare what was seen with what there is, and how objects were said to move with how they do.
 
     Args:
         judge: The model.
-        frames: ``(B, T, 3, S, S)`` in [-1, 1].
+        maps: What its ``look`` saw.
         truth: ``object_index`` ``(B, T, M, M)``, -1 for none; ``objects`` ``(B, N, 4)``, numbers of colour, shape,
             size and motion, -1 for none; ``centre`` ``(B, T, N, 3)``, right, down and log distance; ``pose``
             ``(B, T, 3)``; ``scene`` ``(B, 2)``, numbers of ground and camera.
@@ -28,14 +28,13 @@ def judge_loss(judge: Judge, frames: Tensor, truth: dict[str, Tensor]) -> dict[s
     Returns:
         ``loss``, the weighted sum, and its parts by name.
     """
-    maps = judge.look(frames)
     index, objects = truth["object_index"].long(), truth["objects"]
     member = torch.stack([index == number for number in range(objects.shape[1])], 2)  # (B, T, N, M, M)
     area = member.sum((3, 4))
     weight = (member / area.clamp(min=_LEAST_AREA)[..., None, None]).sum(2)  # (B, T, M, M)
     weight = weight / weight.sum().clamp(min=1)
 
-    inside = (index >= 0).to(frames.dtype)
+    inside = (index >= 0).to(maps.there.dtype)
     there = functional.binary_cross_entropy_with_logits(maps.there, inside, reduction="none")
     # Half over all pixels, half over objects, so that small ones are not given up.
     parts = {"there": there.mean() + 0.2 * (there * weight).sum()}
@@ -47,7 +46,7 @@ def judge_loss(judge: Judge, frames: Tensor, truth: dict[str, Tensor]) -> dict[s
             logits.flatten(0, 1), target.flatten(0, 1), reduction="none", ignore_index=-1
         )
         parts[name] = (entropy.unflatten(0, target.shape[:2]) * weight).sum()
-    place = torch.einsum("btnyx,btnc->btcyx", member.to(frames.dtype), truth["centre"])
+    place = torch.einsum("btnyx,btnc->btcyx", member.to(maps.there.dtype), truth["centre"])
     parts["centre"] = ((maps.centre - place[:, :, :2]).abs().sum(2) * weight).sum()
     parts["depth"] = ((maps.depth - place[:, :, 2]).abs() * weight).sum()
     parts["pose"] = (maps.pose - truth["pose"]).abs().mean()

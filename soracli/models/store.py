@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
-from soracli.core.files import write_json_atomic
+from soracli.core.files import finish_file, write_json_atomic
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import VAEConfig
 from soracli.models.record import FORMAT, part_folder, read_record
@@ -63,7 +63,7 @@ def save_part(
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "model.safetensors.part"
         save_file(stored, draft)
-        draft.rename(folder / "model.safetensors")
+        finish_file(draft, folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise MachineError(f"cannot write {folder}: {error}") from error
     write_json_atomic(

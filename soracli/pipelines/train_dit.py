@@ -33,8 +33,8 @@ from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.pipelines.training_samples import show_samples
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import is_due
-from soracli.training.device import mixed_precision, set_threads
+from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.device import DTYPES, mixed_precision, product_dtype, set_threads
 from soracli.training.distributed import (
     World,
     agree_on_stop,
@@ -55,6 +55,7 @@ from soracli.training.state import TrainState, load_train_state, save_train_stat
 _BANDS = 4
 """Bands of noise level that the loss is reported by."""
 _VALIDATION_SAMPLES = 64
+_PICTURES_PER_SAMPLE = 4
 
 
 class DiTWithText(nn.Module):
@@ -113,7 +114,9 @@ def train_dit(
         if start is not None:
             resolved["init"] = start.model_hash
         text = recipe_text(recipe, loaded.origins)
-        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, note=reporter.note))), world)
+        on_main(
+            lambda: bool(stack.enter_context(open_run(out, text, resolved, COMPILE_MAY_CHANGE, reporter.note))), world
+        )
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
         seed_global(recipe.loop.seed, "weights")
@@ -121,8 +124,16 @@ def train_dit(
         if start is not None:
             model.load_state_dict(DiTWithText(start.dit, start.text).state_dict())
         model.to(world.device)
-        optimiser = build_optimiser(model.named_parameters(), recipe.optimiser, ("*embed*", "final*"))
+        optimiser = build_optimiser(
+            model.named_parameters(),
+            recipe.optimiser,
+            ("*embed*", "final*"),
+            product_dtype(recipe.loop.precision, world.device),
+        )
         state = TrainState(model, build_ema(model, recipe.loop.ema_decay), optimiser)
+        if recipe.compile:
+            for block in model.dit.blocks:
+                block.compile(dynamic=True)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(f"going on with {out} after step {state.step}")
 
@@ -220,19 +231,24 @@ def _batch(
     sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, world: World
 ) -> tuple[Tokens, Tensor]:
     """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
-    numbers = share_of(range(recipe.samples.batch_size), world)
+    pictures = step < recipe.samples.images_first
+    count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
     drawn = [
-        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number))
-        for number in numbers
+        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number), pictures)
+        for number in share_of(range(count), world)
     ]
     return _pack(drawn, sampler, recipe)
 
 
 def draw_sample(
-    sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, generator: torch.Generator
+    sampler: LatentSampler,
+    tokenizer: Tokenizer,
+    recipe: DitTrainRecipe,
+    generator: torch.Generator,
+    pictures_only: bool = False,
 ) -> tuple[Sample, list[Tensor]]:
     """A sample with its order, noise and text, and its targets; ``generator`` decides everything."""
-    drawn = sampler.sample(generator)
+    drawn = sampler.sample(generator, pictures_only=pictures_only)
     dropped = float(torch.rand(1, generator=generator)) < recipe.flow.text_dropout
     ids = encode_text(tokenizer, "" if dropped else drawn.caption, recipe.text.max_tokens)
     return noised_sample(drawn, torch.tensor(ids), recipe.flow, recipe.order, generator)
@@ -333,4 +349,13 @@ def _write_model(
         "window": max(1, longest - recipe.order.block),
     }
     facts = {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}
-    return save_dit(folder, averaged.dit.state_dict(), recipe.dit, averaged.text, tokenizer, cache.spec, facts)
+    return save_dit(
+        folder,
+        averaged.dit.state_dict(),
+        recipe.dit,
+        averaged.text,
+        tokenizer,
+        cache.spec,
+        facts,
+        DTYPES[recipe.loop.store],
+    )

@@ -18,15 +18,15 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import JudgeDataConfig
 from soracli.data.degrade import degrade_frames
 from soracli.data.judge_clips import mirror_clips, read_judge_clips, write_judge_clips
-from soracli.models.judge import Judge
+from soracli.models.judge import Judge, JudgeMaps
 from soracli.models.judge_loss import judge_loss
 from soracli.models.judge_store import load_judge, save_judge
 from soracli.pipelines.recipes import JudgeTrainRecipe
 from soracli.pipelines.score_judge import JudgeReport, report_text, score_judge
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import is_due
-from soracli.training.device import choose_device, set_threads
+from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.device import choose_device, mixed_precision, product_dtype, set_threads
 from soracli.training.ema import build_ema
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
@@ -66,7 +66,9 @@ def train_judge(
         flag = stack.enter_context(stop_on_signals())
         chosen = choose_device(device)
         text = recipe_text(recipe, loaded.origins)
-        run = stack.enter_context(open_run(out, text, recipe.model_dump(mode="json"), note=reporter.note))
+        run = stack.enter_context(
+            open_run(out, text, recipe.model_dump(mode="json"), COMPILE_MAY_CHANGE, reporter.note)
+        )
         set_threads(recipe.loop.num_threads)
         write_judge_clips(
             out / "scenes",
@@ -81,8 +83,14 @@ def train_judge(
 
         seed_global(recipe.loop.seed, "weights")
         judge = Judge(recipe.judge).to(chosen)
-        optimiser = build_optimiser(judge.named_parameters(), recipe.optimiser, outer_layers=("stem", "head*"))
+        optimiser = build_optimiser(
+            judge.named_parameters(),
+            recipe.optimiser,
+            ("stem", "head*"),
+            product_dtype(recipe.loop.precision, chosen),
+        )
         state = TrainState(judge, build_ema(judge, recipe.loop.ema_decay), optimiser)
+        look = torch.compile(judge.look) if recipe.compile else judge.look
         if load_train_state(run.checkpoints, state, reporter.note, chosen):
             reporter.note(f"going on with {out} after step {state.step}")
 
@@ -93,7 +101,7 @@ def train_judge(
         while state.step < recipe.loop.steps and not flag:
             frames, truth = judge_batch(recipe.data, out / "scenes", recipe.loop.seed, state.step)
             figures = _learn(
-                judge, frames.to(chosen), {key: value.to(chosen) for key, value in truth.items()}, state, recipe
+                judge, look, frames.to(chosen), {key: value.to(chosen) for key, value in truth.items()}, state, recipe
             )
             state.step += 1
             task.advance(1, loss=figures["loss"], motion=figures["motion"])
@@ -149,9 +157,18 @@ def judge_batch(data: JudgeDataConfig, folder: Path, seed: int, step: int) -> tu
 
 
 def _learn(
-    judge: Judge, frames: Tensor, truth: dict[str, Tensor], state: TrainState, recipe: JudgeTrainRecipe
+    judge: Judge,
+    look: Callable[[Tensor], JudgeMaps],
+    frames: Tensor,
+    truth: dict[str, Tensor],
+    state: TrainState,
+    recipe: JudgeTrainRecipe,
 ) -> dict[str, float]:
-    parts = judge_loss(judge, frames, truth)
+    with mixed_precision(recipe.loop.precision, frames.device):
+        seen = look(frames)
+    # Places and distances are measured in float32: half a pixel is too coarse to tell rolling from resting.
+    maps = JudgeMaps(**{name: value.float() for name, value in vars(seen).items()})
+    parts = judge_loss(judge, maps, truth)
     parts["loss"].backward()
     figures = dict(zip(parts, torch.stack(list(parts.values())).tolist(), strict=True))
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])

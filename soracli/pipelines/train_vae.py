@@ -24,8 +24,8 @@ from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import HARMLESS_CHANGES, is_due
-from soracli.training.device import mixed_precision, set_threads
+from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.device import DTYPES, mixed_precision, product_dtype, set_threads
 from soracli.training.distributed import (
     World,
     agree_on_stop,
@@ -44,7 +44,6 @@ from soracli.training.signals import signal_name, stop_on_signals
 from soracli.training.state import TrainState, load_train_state, save_train_state
 
 _IMAGES_PER_VIDEO = 4
-_MAY_CHANGE = (*HARMLESS_CHANGES, "compile")
 _EVAL_CLIPS = 8
 _STATISTICS_SAMPLES = 256
 
@@ -80,14 +79,21 @@ def train_vae(
         world = stack.enter_context(open_world(device))
         resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
         text = recipe_text(recipe, loaded.origins)
-        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, _MAY_CHANGE, reporter.note))), world)
+        on_main(
+            lambda: bool(stack.enter_context(open_run(out, text, resolved, COMPILE_MAY_CHANGE, reporter.note))), world
+        )
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
         pool = FramePool(recipe.frames, clips)
 
         seed_global(recipe.loop.seed, "weights")
         vae = VideoVAE(recipe.vae).to(world.device)
-        optimiser = build_optimiser(vae.named_parameters(), recipe.optimiser, outer_layers=("stem", "head"))
+        optimiser = build_optimiser(
+            vae.named_parameters(),
+            recipe.optimiser,
+            ("stem", "head"),
+            product_dtype(recipe.loop.precision, world.device),
+        )
         state = TrainState(vae, build_ema(vae, recipe.loop.ema_decay), optimiser)
         if recipe.compile:
             vae.encoder.compile(dynamic=False)
@@ -223,4 +229,4 @@ def _finish(state: TrainState, pool: FramePool, recipe: VaeTrainRecipe, run: Run
         latents.append(vae.encode(clip)[0][0].flatten(1).cpu())
     values = torch.cat(latents, 1)
     facts = {"trained": {"steps": state.step, "recipe": "recipe.toml of the run", "seed": recipe.loop.seed}}
-    return save_vae(run.model / "vae", vae, values.mean(1), values.std(1), facts)
+    return save_vae(run.model / "vae", vae, values.mean(1), values.std(1), facts, DTYPES[recipe.loop.store])

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
-from soracli.core.files import sha256_file, sync_folder
+from soracli.core.files import apply_umask, sha256_file, sync_folder
 
 FORMAT = 1
 SPARE_BYTES = 2**20
@@ -97,6 +97,7 @@ def save_checkpoint(
         draft.mkdir()
         for name, tensors in parts.items():
             save_file(_own_storage(tensors), draft / f"{name}.safetensors")
+            apply_umask(draft / f"{name}.safetensors")
         (draft / "state.json").write_text(state_text, encoding="utf-8")
         _write_manifest(draft, step)
         if final.exists():

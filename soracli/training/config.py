@@ -79,6 +79,9 @@ class LoopConfig(Section):
     """What matrices are multiplied in: bfloat16 is several times faster where the machine has units for it; auto:
     bfloat16 there, float32 elsewhere (so two kinds of machine give two curves)."""
 
+    store: Literal["float32", "bfloat16"] = "float32"
+    """What the weights of the finished model are stored in; bfloat16 is half the size. Checkpoints are float32."""
+
     num_threads: int = Field(default=0, ge=0)
     """CPU threads per process; 0: all cores this process may use."""
 
@@ -94,10 +97,14 @@ HARMLESS_CHANGES = (
     "loop.sample_every",
     "loop.eval_every",
     "loop.num_threads",
+    "loop.store",
     "loop.tensorboard",
     "optimiser.max_skipped_steps",
 )
 """Keys that may change between a run and its resume; any other change would make it another run."""
+
+COMPILE_MAY_CHANGE = (*HARMLESS_CHANGES, "compile")
+"""The same for recipes that can compile."""
 
 
 def is_due(step: int, every: int) -> bool:

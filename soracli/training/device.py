@@ -86,14 +86,15 @@ def computes_bfloat16(device: torch.device) -> bool:
     return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
-    """A context that multiplies in bfloat16 and keeps weights, sums and losses in float32.
-
-    Args:
-        precision: As ``LoopConfig.precision``; ``auto`` is bfloat16 where ``computes_bfloat16``.
-        device: Where the numbers are.
-    """
+def product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """What matrices are multiplied in: ``auto`` is bfloat16 where ``computes_bfloat16``, else float32."""
     wanted = precision == "bfloat16" or (precision == "auto" and computes_bfloat16(device))
+    return torch.bfloat16 if wanted else torch.float32
+
+
+def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
+    """A context that multiplies in ``product_dtype`` and keeps weights, sums and losses in float32."""
+    wanted = product_dtype(precision, device) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 

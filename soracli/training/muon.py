@@ -1,4 +1,4 @@
-"""Muon for matrices of any shape, in float32 where bfloat16 is slow.
+"""Muon for matrices of any shape, in bfloat16 where the machine computes it and in float32 elsewhere.
 
 Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with the scaling of Liu et al. 2025
 (arXiv:2502.16982). Differs from ``torch.optim.Muon``: that one orthogonalises in bfloat16, which CPUs without bfloat16
@@ -17,22 +17,29 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
+def orthogonalise(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Nearly the orthogonal factor ``U V^T`` of ``matrix = U S V^T``: singular values end near 1.
 
-    Five Newton-Schulz steps ``X <- (a I + b A + c A A) X`` with ``A = X X^T``. All factors are polynomials of the
-    first ``A`` and commute, so only they are iterated and ``X`` is multiplied once.
+    Five Newton-Schulz steps ``X <- (a I + b A + c A A) X`` with ``A = X X^T``.
 
     Args:
         matrix: ``(m, n)`` float32.
+        dtype: What is multiplied in. In float32 only the factors are iterated: all are polynomials of the first ``A``
+            and commute, so ``X`` is multiplied once. In bfloat16 that would lose the small singular values.
 
     Returns:
-        ``(m, n)``, singular values about 0.7 to 1.2.
+        ``(m, n)`` float32, singular values about 0.7 to 1.2.
     """
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / (x.norm() + 1e-7)
     a, b, c = _COEFFICIENTS
+    if dtype != torch.float32:
+        x = x.to(dtype)
+        for _ in range(_ITERATIONS):
+            gram = x @ x.T  # (m, m)
+            x = a * x + (b * gram + c * gram @ gram) @ x  # (m, n)
+        return (x if wide else x.T).to(matrix.dtype)
     gram = x @ x.T  # (m, m)
     identity = torch.eye(gram.shape[0], dtype=x.dtype, device=x.device)
     total = identity
@@ -53,7 +60,9 @@ class Muon(torch.optim.Optimizer):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -69,7 +78,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 average = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
                 nesterov = parameter.grad.lerp(average, group["momentum"])
-                update = orthogonalise(nesterov.float()).to(parameter.dtype)
+                update = orthogonalise(nesterov.float(), self.dtype).to(parameter.dtype)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
         return loss

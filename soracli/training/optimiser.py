@@ -102,6 +102,7 @@ def build_optimiser(
     named_parameters: Iterable[tuple[str, nn.Parameter]],
     config: OptimiserConfig,
     outer_layers: Sequence[str] = OUTER_LAYERS,
+    muon_dtype: torch.dtype = torch.float32,
 ) -> Optimiser:
     """Sort parameters into groups and build their optimisers.
 
@@ -110,6 +111,7 @@ def build_optimiser(
         config: Which optimiser, and its numbers.
         outer_layers: ``fnmatch`` patterns; a matrix with a matching part in its dotted name (``patch_embed.weight``,
             ``final.linear.weight``) is an embedding or a final layer, which Muon does not take.
+        muon_dtype: What Muon multiplies in.
     """
     names = {name: parameter for name, parameter in named_parameters if parameter.requires_grad}
     groups: dict[str, list[nn.Parameter]] = {"muon": [], "decayed": [], "plain": []}
@@ -138,6 +140,7 @@ def build_optimiser(
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             momentum=MUON_MOMENTUM,
+            dtype=muon_dtype,
         )
     return Optimiser(config=config, parts=parts, names=names)
 

@@ -73,6 +73,13 @@ def test_pictures_are_first_frames(cache):
     assert entries == {0, 1, 2, 3}
 
 
+def test_pictures_alone_when_asked(cache):
+    sampler = LatentSampler(cache, LatentSamplesConfig(image_share=0))
+    for seed in range(20):
+        assert sampler.sample(torch.Generator().manual_seed(seed), pictures_only=True).latents.shape[1] == 1
+        assert sampler.sample(torch.Generator().manual_seed(seed)).latents.shape[1] > 1
+
+
 def test_shares(cache):
     samples = draws(cache, 1000, image_share=0.3, world_share=0.8, middle_share=0.4, latent_frames=(4,))
     assert sum(sample.latents.shape[1] == 1 for sample in samples) / 1000 == pytest.approx(0.3, abs=0.04)

@@ -72,7 +72,7 @@ def test_shapes_and_every_weight_learns():
     motion, size = judge.follow(maps, torch.ones(4, 5, 2, 16, 16))
     assert motion.shape == (4, 2, 7)
     assert size.shape == (4, 2, 2)
-    judge_loss(judge, frames, clips)["loss"].backward()
+    judge_loss(judge, judge.look(frames), clips)["loss"].backward()
     without = [name for name, weight in judge.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert without == []
 
@@ -89,8 +89,9 @@ def test_an_answer_about_one_video_does_not_depend_on_its_neighbours():
 def test_a_perfect_look_costs_nothing_but_its_words():
     clips, judge = tiny_clips(), Judge(TINY)
     frames = clips.pop("frames").permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-    parts = judge_loss(judge, frames, clips)
-    parts_again = judge_loss(judge, frames, {**clips, "pose": judge.look(frames).pose.detach()})
+    maps = judge.look(frames)
+    parts = judge_loss(judge, maps, clips)
+    parts_again = judge_loss(judge, maps, {**clips, "pose": maps.pose.detach()})
     assert float(parts_again["pose"].detach()) == 0 < float(parts["pose"].detach())
 
 

@@ -28,6 +28,9 @@ def test_what_is_written_is_read(tmp_path):
     assert json.loads((tmp_path / "vae/config.json").read_text())["trained"] == {"steps": 3}
     assert saved(tmp_path / "again") == part_hash
     assert not list(tmp_path.rglob("*.part"))
+    # Whoever may read the record may read the weights: a cluster's users share models.
+    modes = {path.stat().st_mode for path in (tmp_path / "vae").iterdir()}
+    assert len(modes) == 1
 
 
 def test_half_the_bytes_are_float32_in_memory(tmp_path):

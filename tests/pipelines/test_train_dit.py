@@ -9,7 +9,7 @@ from soracli.core.errors import ArtifactError, RecipeError, Stopped, UsageError
 from soracli.data.latents import LatentCache, write_index, write_shard
 from soracli.models.generator import load_generator
 from soracli.models.store import load_vae, save_vae
-from soracli.models.tokens import TEXT
+from soracli.models.tokens import MANY_FRAMES, ONE_FRAME, TEXT
 from soracli.pipelines import train_dit as pipeline
 from soracli.pipelines.train_dit import train_dit
 from tests.models.tiny import stir, tiny_vae
@@ -97,6 +97,14 @@ def test_bfloat16_learns_nearly_the_same(tmp_path):
     assert one != other and other == pytest.approx(one, rel=0.02)
 
 
+def test_weights_are_stored_in_half_the_bytes_if_asked(tmp_path):
+    make_cache(tmp_path)
+    whole = train(tmp_path, "whole", "loop.steps=1")
+    half = train(tmp_path, "half", "loop.steps=1", "loop.store=bfloat16")
+    for name, tensor in load_generator(whole).dit.state_dict().items():
+        assert torch.equal(load_generator(half).dit.state_dict()[name], tensor.bfloat16().float())
+
+
 def test_samples_on_the_way_change_nothing(tmp_path):
     make_cache(tmp_path)
     plain = train(tmp_path, "plain", "loop.steps=2")
@@ -134,6 +142,22 @@ def test_batches(tmp_path):
         assert not (tokens.kind[tokens.wanted] == TEXT).any()
         lengths += tokens.text_lengths
     assert len(lengths) == 80 and sum(length == 1 for length in lengths) / 80 == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_first_steps_show_pictures(tmp_path):
+    """Four times as many as samples later, each in every noisy copy."""
+    make_cache(tmp_path)
+    recipe = dit_recipe("samples.images_first=2", "samples.image_share=0", "flow.copies=3").recipe
+    sampler = pipeline.LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
+    tokenizer = pipeline.train_tokenizer(["a red ball rolls"], 300)
+    world = pipeline.World(0, 1, 0, torch.device("cpu"))
+    batches = [pipeline._batch(sampler, tokenizer, recipe, step, world)[0] for step in (0, 1, 2)]
+    size = recipe.samples.batch_size
+    assert [len(tokens.segments) for tokens in batches] == [4 * size, 4 * size, size]
+    for tokens in batches[:2]:
+        assert set(tokens.kind.tolist()) == {TEXT, ONE_FRAME}
+        assert len(tokens.wanted) == 4 * size * 3 * 4  # 4x4 latents are 4 tokens
+    assert MANY_FRAMES in batches[2].kind
 
 
 def test_parents_that_do_not_fit_are_refused(tmp_path):

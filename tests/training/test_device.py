@@ -5,7 +5,14 @@ import torch
 
 from soracli.core.errors import MachineError, UsageError
 from soracli.training import device
-from soracli.training.device import choose_device, choose_dtype, set_threads, usable_cores
+from soracli.training.device import (
+    choose_device,
+    choose_dtype,
+    mixed_precision,
+    product_dtype,
+    set_threads,
+    usable_cores,
+)
 
 
 @pytest.fixture
@@ -55,6 +62,18 @@ def test_dtypes():
         choose_dtype("bfloat", cpu)
     with pytest.raises(UsageError, match="float16 is not for the CPU"):
         choose_dtype("float16", cpu)
+
+
+def test_products_are_in_what_the_machine_is_fast_at(monkeypatch):
+    cpu = torch.device("cpu")
+    for able, expected in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx2": True, "avx512_bf16": able})
+        assert product_dtype("auto", cpu) == expected
+        assert product_dtype("float32", cpu) == torch.float32
+        assert product_dtype("bfloat16", cpu) == torch.bfloat16
+        layer = torch.nn.Linear(2, 2)
+        with mixed_precision("auto", cpu):
+            assert layer(torch.ones(1, 2)).dtype == expected and layer.weight.dtype == torch.float32
 
 
 def test_cores_are_the_smallest_of_what_is_granted(tmp_path, monkeypatch):

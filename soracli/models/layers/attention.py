@@ -108,19 +108,36 @@ class SelfAttention(nn.Module):
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
         q, k = self.query_norm(q), self.key_norm(k)  # (L, N, K)
-        lengths = [segment.length for segment in segments]
-        rotated_q, rotated_k = rotate(q, angles), rotate(k, angles)  # (L, N, K)
-        outputs, own = [], [Keys(*pair) for pair in zip(k.split(lengths), v.split(lengths), strict=True)]
-        for index, (segment, query, key, value) in enumerate(
-            zip(segments, rotated_q.split(lengths), rotated_k.split(lengths), v.split(lengths), strict=True)
-        ):
-            mask = segment.mask  # (l, l)
-            if past is not None:
-                key = torch.cat([past[index].key, key])  # (M + l, N, K)
-                value = torch.cat([past[index].value, value])  # (M + l, N, K)
-                if mask is not None:
-                    mask = functional.pad(mask, (len(past[index].key), 0), value=True)  # (l, M + l)
-            query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))  # 3 (1, N, l, K)
-            attended = attend(query, key, value, mask)  # (1, N, l, K)
-            outputs.append(attended[0].transpose(0, 1).flatten(1))  # (l, D)
-        return self.out(torch.cat(outputs)), own  # (L, D)
+        attended = attend_segments(rotate(q, angles), rotate(k, angles), v, segments, past)  # (L, D)
+        return self.out(attended), keys_by_segment(k, v, segments)  # (L, D)
+
+
+@torch.compiler.disable
+def attend_segments(
+    query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment], past: Sequence[Keys] | None
+) -> Tensor:
+    """Attention inside each segment and to its past, ``(L, N, K)`` three times to ``(L, N K)``.
+
+    Never compiled: segments differ from one sequence to the next.
+    """
+    lengths = [segment.length for segment in segments]
+    outputs = []
+    for index, (segment, q, k, v) in enumerate(
+        zip(segments, query.split(lengths), key.split(lengths), value.split(lengths), strict=True)
+    ):
+        mask = segment.mask  # (l, l)
+        if past is not None:
+            k = torch.cat([past[index].key, k])  # (M + l, N, K)
+            v = torch.cat([past[index].value, v])  # (M + l, N, K)
+            if mask is not None:
+                mask = functional.pad(mask, (len(past[index].key), 0), value=True)  # (l, M + l)
+        q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))  # 3 (1, N, l, K)
+        outputs.append(attend(q, k, v, mask)[0].transpose(0, 1).flatten(1))  # (l, D)
+    return torch.cat(outputs)  # (L, D)
+
+
+@torch.compiler.disable
+def keys_by_segment(key: Tensor, value: Tensor, segments: Sequence[Segment]) -> list[Keys]:
+    """Unrotated keys and values ``(L, N, K)``, cut into segments."""
+    lengths = [segment.length for segment in segments]
+    return [Keys(*pair) for pair in zip(key.split(lengths), value.split(lengths), strict=True)]
