@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import torch
 from einops import rearrange
@@ -223,7 +224,14 @@ def _coordinates(piece: Piece, patch_size: tuple[int, int, int], pixels_per_late
     """``(T S, 3)``: seconds, and the middle of each patch from the middle of the frame."""
     rows, columns = piece.latents.shape[2] // patch_size[1], piece.latents.shape[3] // patch_size[2]
     units = [p * n / PIXELS_PER_UNIT for p, n in zip(patch_size[1:], pixels_per_latent, strict=True)]
-    y = (torch.arange(rows) - (rows - 1) / 2) * units[0]
-    x = (torch.arange(columns) - (columns - 1) / 2) * units[1]
-    grid = torch.meshgrid(piece.seconds.float(), y, x, indexing="ij")
-    return torch.stack(grid, -1).flatten(0, 2)
+    plane = _plane(rows, columns, units[0], units[1])  # (S, 2)
+    seconds = piece.seconds.float()[:, None, None].expand(-1, len(plane), 1)  # (T, S, 1)
+    return torch.cat([seconds, plane.expand(len(seconds), -1, -1)], -1).flatten(0, 1)
+
+
+@lru_cache(maxsize=64)
+def _plane(rows: int, columns: int, row_unit: float, column_unit: float) -> Tensor:
+    """``(S, 2)`` rows and columns of patches from the middle; few sizes are asked for again and again."""
+    y = (torch.arange(rows) - (rows - 1) / 2) * row_unit
+    x = (torch.arange(columns) - (columns - 1) / 2) * column_unit
+    return torch.stack([y.repeat_interleave(columns), x.repeat(rows)], -1)
