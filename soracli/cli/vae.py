@@ -50,6 +50,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init", metavar="VAE", help="Begin from the weights of nano, a VAE's folder, or a finished run."
+        ),
+    ] = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
@@ -59,6 +65,7 @@ def train(
 
     Without arguments: the nano recipe, which also wants --clips (or --set frames.world_share=1), into runs/nano/vae.
     """
+    from soracli.pipelines.find_model import find_model
     from soracli.pipelines.recipes import VaeTrainRecipe
     from soracli.recipe.find import find_recipe
     from soracli.recipe.load import load_recipe
@@ -66,10 +73,11 @@ def train(
     name = recipe or _DEFAULT_RECIPE
     loaded = load_recipe(VaeTrainRecipe, find_recipe(name), set_ or [])
     run, speaks = out or default_run(name), is_speaker()
+    start = None if init is None else find_model(init)
     if dry_run:
         from soracli.pipelines.plan_vae import plan_vae
 
-        plan = plan_vae(loaded.recipe, clips=clips, out=run, device=device)
+        plan = plan_vae(loaded.recipe, clips=clips, out=run, init=start, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -78,7 +86,7 @@ def train(
     from soracli.pipelines.train_vae import train_vae
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = train_vae(loaded, clips=clips, out=run, device=device, reporter=reporter)
+    done = train_vae(loaded, clips=clips, out=run, init=start, device=device, reporter=reporter)
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:
@@ -135,7 +143,7 @@ def _plan_text(plan: VaePlan) -> str:
         [
             f"parameters: {parameters:.2f} M ({parts})",
             f"latents: {plan.channels} channels at {time}x{height}x{width}, 1 number for {plan.ratio:g} of the video",
-            f"steps: {plan.steps} of {plan.batch_size} videos, on {plan.device}",
+            f"steps: {plan.steps} of {' or '.join(map(str, plan.batch_sizes))} samples, on {plan.device}",
             f"clips: {plan.clips or 'none, the built-in world alone'}",
             f"out: {plan.out} ({'a run is there and would go on' if plan.resumes else 'new'})",
         ]

@@ -24,7 +24,7 @@ class LatentSpec:
         compression: Frames, rows and columns of pixels per latent.
         mean: Per-channel mean of the raw latents, C numbers; subtracted before anything sees them.
         std: Per-channel standard deviation of the raw latents, C numbers, positive.
-        vae_hash: Hash of the weights that define these latents.
+        vae_hash: Hash of what defines these latents: the encoder's weights, and these numbers.
     """
 
     channels: int

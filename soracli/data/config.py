@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from soracli.recipe.section import Section
+
+
+class FrameShape(Section):
+    """One kind of sample that a VAE learns from; each step takes one kind."""
+
+    num_frames: int = Field(17, ge=1)
+    """Frames of a sample: one more than a multiple of the VAE's temporal compression, 1 for pictures."""
+    crop: int = Field(64, ge=8)
+    """Side of the square that is cut out, pixels: a multiple of the VAE's spatial compression."""
+    batch_size: int = Field(8, ge=1)
+    """Samples in a step over all ranks."""
+    weight: float = Field(1.0, gt=0)
+    """How often, against the other shapes of the same step."""
+    from_step: int = Field(0, ge=0)
+    """First step that may take it."""
+    until_step: int = Field(0, ge=0)
+    """First step that may not; 0: to the end."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether a step may take it."""
+        return self.from_step <= step and (self.until_step == 0 or step < self.until_step)
 
 
 class FramesConfig(Section):
     """Which frames a VAE learns from."""
 
+    shapes: tuple[FrameShape, ...] = (
+        FrameShape(num_frames=17, batch_size=8, weight=0.75),
+        FrameShape(num_frames=1, batch_size=32, weight=0.25),
+    )
+    """Lengths and sizes of samples, mixed in one run; those of later steps may be larger."""
     world_share: float = Field(1.0, ge=0, le=1)
     """Share of samples drawn from the built-in world; the rest come from the clips of the manifest."""
     world_scenes: int = Field(2000, ge=1)
@@ -22,20 +50,23 @@ class FramesConfig(Section):
     """Columns, likewise."""
     fps: float = Field(12, gt=0, le=120)
     """Frames a second."""
-    num_frames: int = Field(17, ge=1)
-    """Frames of a video sample; one more than a multiple of the VAE's temporal compression."""
-    image_share: float = Field(0.25, ge=0, le=1)
-    """Share of steps that show single frames instead of videos."""
-    images_first: int = Field(0, ge=0)
-    """Steps at the start that show single frames only: they teach colours and shapes cheaply."""
-    crop: int = Field(64, ge=8)
-    """Side of the square that is cut out of every sample, pixels; no multiple of the compression is refused."""
     crop_candidates: int = Field(3, ge=1)
     """Places tried for each crop; the one with the most contrast is taken, so flat sky is not most of the lesson."""
-    batch_size: int = Field(8, ge=1)
-    """Video samples in a step over all ranks; an image step takes as many images as the videos have pixels' worth."""
     memory_gib: float = Field(4.0, gt=0)
     """Decoded clips that are kept in memory, at most."""
+
+    @model_validator(mode="after")
+    def _always_something(self) -> Self:
+        starts = {0, *(shape.until_step for shape in self.shapes)}
+        for step in sorted(starts):
+            if not any(shape.is_due(step) for shape in self.shapes):
+                raise ValueError(f"shapes has none for step {step}: from_step and until_step leave a gap")
+        return self
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest samples."""
+        return max(shape.num_frames for shape in self.shapes)
 
 
 class WorldLatentsConfig(Section):

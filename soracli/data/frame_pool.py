@@ -14,13 +14,20 @@ from torch import Tensor
 
 from soracli.core.errors import DataError
 from soracli.data.compose import compose_over_random
-from soracli.data.config import FramesConfig
+from soracli.data.config import FramesConfig, FrameShape
 from soracli.data.manifest import Clip, Manifest, read_manifest
 from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
 
 _WORLD_STARTS = 3.0
 """World clips begin somewhere in the first seconds of their scene."""
+
+
+def draw_shape(config: FramesConfig, step: int, generator: torch.Generator) -> FrameShape:
+    """The kind of samples of one step, by the weights of those that are due."""
+    due = [shape for shape in config.shapes if shape.is_due(step)]
+    weights = torch.tensor([shape.weight for shape in due])
+    return due[int(torch.multinomial(weights, 1, generator=generator))]
 
 
 class FramePool:
@@ -53,12 +60,13 @@ class FramePool:
         """Clips that could not be decoded and are left out from then on."""
         return len(self._broken)
 
-    def sample(self, generator: torch.Generator, num_frames: int) -> Tensor:
+    def sample(self, generator: torch.Generator, num_frames: int, crop: int) -> Tensor:
         """Draw one crop.
 
         Args:
             generator: Decides everything.
             num_frames: T; shorter clips are run forth and back.
+            crop: Its side, pixels; at most the height and the width of the recipe.
 
         Returns:
             ``(3, T, crop, crop)`` float32 in [-1, 1].
@@ -76,14 +84,14 @@ class FramePool:
         start = _integer(generator, max(1, len(frames) - num_frames + 1))
         index = (start + torch.arange(num_frames)) % max(1, 2 * len(frames) - 2)
         index = torch.where(index < len(frames), index, 2 * len(frames) - 2 - index)
-        piece = self._busiest_crop(frames[index], generator)
+        piece = self._busiest_crop(frames[index], crop, generator)
         if piece.shape[-1] == 4:
             piece = torch.from_numpy(compose_over_random(piece.numpy(), _integer(generator, 2**31))[0])
         return piece.permute(3, 0, 1, 2).float() / 127.5 - 1
 
-    def _busiest_crop(self, frames: Tensor, generator: torch.Generator) -> Tensor:
+    def _busiest_crop(self, frames: Tensor, side: int, generator: torch.Generator) -> Tensor:
         """Of a few random squares the one with the most contrast in its middle frame."""
-        side, middle = self.config.crop, frames[len(frames) // 2].float()
+        middle = frames[len(frames) // 2].float()
         best, best_contrast = frames[:, :side, :side], -1.0
         for _ in range(self.config.crop_candidates):
             top = _integer(generator, frames.shape[1] - side + 1)
@@ -100,7 +108,7 @@ class FramePool:
             return world_frames(
                 config.world_seed,
                 number,
-                num_frames=config.num_frames,
+                num_frames=config.longest,
                 fps=config.fps,
                 height=config.height,
                 width=config.width,

@@ -119,13 +119,20 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) 
 def save_vae(
     folder: Path, vae: VideoVAE, mean: Tensor, std: Tensor, facts: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> str:
-    """Write a VAE with the mean and deviation ``(C,)`` of its latents; returns its hash."""
+    """Write a VAE with the mean and deviation ``(C,)`` of its latents; returns its hash.
+
+    Latents have a hash of their own: that of the encoder and of these numbers. A decoder that is trained further leaves
+    them, and all that was made of them, as they are.
+    """
     numbers = {
         "channels": vae.config.latent_channels,
         "compression": list(vae.config.compression),
         "mean": mean.tolist(),
         "std": std.tolist(),
     }
+    # As they will be read again, whatever they are stored in.
+    encoder = {name: tensor.detach().cpu().to(dtype).float() for name, tensor in vae.encoder.state_dict().items()}
+    numbers["vae_hash"] = _hash_of("encoder", {**vae.config.model_dump(mode="json"), **numbers}, encoder)
     return save_part(folder, "vae", vae.state_dict(), vae.config, {"latents": numbers, **facts}, dtype)
 
 
@@ -143,7 +150,8 @@ def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE,
     weights, config, record = read_part(folder, "vae", VAEConfig)
     vae = VideoVAE(config)
     fill_module(vae, weights, folder)
-    spec = LatentSpec.from_dict({**record.get("latents", {}), "vae_hash": record.get("hash", "")})
+    # Models of version 0.1 have no hash of their latents: there it is that of the whole VAE.
+    spec = LatentSpec.from_dict({"vae_hash": record.get("hash", ""), **record.get("latents", {})})
     if spec.compression != config.compression:
         raise ArtifactError(f"{folder} is damaged: its latents are said to be compressed by {spec.compression}")
     return vae.eval().requires_grad_(False).to(device), spec

@@ -11,7 +11,7 @@ from torch import nn
 from soracli.data.frame_pool import FramePool
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
-from soracli.pipelines.train_vae import check_frames
+from soracli.pipelines.train_vae import check_frames, load_start
 from soracli.training.device import choose_device
 
 
@@ -26,7 +26,7 @@ class VaePlan:
         compression: Frames, rows and columns of pixels per latent position.
         ratio: Numbers of a long video for each number of its latents.
         steps: Steps in all.
-        batch_size: Videos in a step.
+        batch_sizes: Samples in a step, of each shape.
         device: Where it would compute.
         clips: The manifest, "" for none.
         out: The run folder.
@@ -39,26 +39,30 @@ class VaePlan:
     compression: tuple[int, int, int]
     ratio: float
     steps: int
-    batch_size: int
+    batch_sizes: tuple[int, ...]
     device: str
     clips: str
     out: str
     resumes: bool
 
 
-def plan_vae(recipe: VaeTrainRecipe, *, clips: Path | None, out: Path, device: str = "auto") -> VaePlan:
+def plan_vae(
+    recipe: VaeTrainRecipe, *, clips: Path | None, out: Path, init: Path | None = None, device: str = "auto"
+) -> VaePlan:
     """Check what ``train_vae`` checks before it begins, and count.
 
     Args:
         recipe: What to train.
         clips: The manifest, if any.
         out: The run folder; it is not touched.
+        init: The VAE to begin from, if any.
         device: As ``--device``.
 
     Raises:
         SoraError: For anything that would stop the training at its start.
     """
     check_frames(recipe)
+    load_start(init, recipe)
     FramePool(recipe.frames, clips)
     place = choose_device(device)
     with torch.device("meta"):
@@ -71,7 +75,7 @@ def plan_vae(recipe: VaeTrainRecipe, *, clips: Path | None, out: Path, device: s
         compression=recipe.vae.compression,
         ratio=3 * time * height * width / recipe.vae.latent_channels,
         steps=recipe.loop.steps,
-        batch_size=recipe.frames.batch_size,
+        batch_sizes=tuple(shape.batch_size for shape in recipe.frames.shapes),
         device=str(place),
         clips="" if clips is None else str(clips),
         out=str(out),

@@ -15,7 +15,7 @@ from soracli.data.config import (
 from soracli.diffusion.config import FlowConfig, OrderConfig
 from soracli.models.config import DiTConfig, JudgeConfig, TextEncoderConfig, VAEConfig
 from soracli.recipe.section import Section
-from soracli.training.config import LoopConfig, OptimiserConfig
+from soracli.training.config import GuardConfig, LoopConfig, OptimiserConfig
 
 
 class VaeTrainRecipe(Section):
@@ -25,10 +25,13 @@ class VaeTrainRecipe(Section):
     compile: bool = False
     """Compile encoder and decoder: a minute or two at the start of a run, every step after it several times
     faster."""
+    train: Literal["all", "decoder"] = "all"
+    """decoder: the encoder of --init stays as it is, and with it every latent that was made by it."""
     vae: VAEConfig = VAEConfig()
     frames: FramesConfig = FramesConfig()
     loss: VAELossConfig = VAELossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    guard: GuardConfig = GuardConfig()
     loop: LoopConfig = LoopConfig()
 
 

@@ -89,6 +89,22 @@ class LoopConfig(Section):
     """Write TensorBoard event files beside metrics.jsonl (needs the ``tensorboard`` extra)."""
 
 
+class GuardConfig(Section):
+    """When a training counts as diverged, and how often it may go back to its last checkpoint."""
+
+    ratio: float = Field(default=5.0, gt=1, allow_inf_nan=False)
+    """A loss this many times its running average is an alarm; so is any figure that is NaN or infinite."""
+
+    patience: int = Field(default=20, ge=1)
+    """Alarms in a row after which the state is given up. Nothing is saved while there is an alarm."""
+
+    warmup: int = Field(default=100, ge=0)
+    """Good steps before losses are compared with their average."""
+
+    rollbacks: int = Field(default=3, ge=0)
+    """Returns to the last checkpoint, each with other samples and half the learning rate, before the run ends."""
+
+
 HARMLESS_CHANGES = (
     "loop.steps",
     "loop.save_every",

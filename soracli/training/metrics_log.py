@@ -61,6 +61,23 @@ class MetricsLog:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
+    def rewind(self, step: int) -> None:
+        """Drop the lines after ``step``, of a training that went back to it; the seconds they took stay counted.
+
+        Raises:
+            MachineError: If the disk cannot take it.
+        """
+        if self._file is None:
+            return
+        try:
+            self._file.flush()
+            kept = [line for line in read_metrics(Path(self._file.name)) if line["step"] <= step]
+            self._file.truncate(0)
+            self._file.write("".join(json.dumps(line) + "\n" for line in kept))
+            self._file.flush()
+        except OSError as error:
+            raise MachineError(f"cannot write {self._file.name}: {error.strerror}") from error
+
 
 @contextmanager
 def open_metrics(path: Path | None, resumed_step: int = 0, tensorboard: Path | None = None) -> Iterator[MetricsLog]:

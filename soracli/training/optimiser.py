@@ -49,6 +49,7 @@ class Optimiser:
         names: Every trained parameter by name.
         skipped: Updates skipped since the run began.
         skipped_in_row: Updates skipped since the last one that was applied.
+        rate_scale: What the learning rate of the recipe is multiplied with.
     """
 
     config: OptimiserConfig
@@ -56,6 +57,7 @@ class Optimiser:
     names: dict[str, nn.Parameter]
     skipped: int = 0
     skipped_in_row: int = 0
+    rate_scale: float = 1.0
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
@@ -76,7 +78,7 @@ class Optimiser:
         Raises:
             NumericsError: After ``config.max_skipped_steps`` steps in a row that were not finite.
         """
-        rate = learning_rate_at(step, self.config, total_steps)
+        rate = self.rate_scale * learning_rate_at(step, self.config, total_steps)
         norm = clip_gradients(self.names.values(), self.config.gradient_clip)
         applied = math.isfinite(norm) and math.isfinite(loss)
         if applied:

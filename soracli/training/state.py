@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from soracli.core.errors import ArtifactError
+from soracli.core.errors import ArtifactError, NumericsError
 from soracli.training.checkpoint import load_latest, load_module, save_checkpoint
 from soracli.training.ema import ema_tensors, load_ema
+from soracli.training.guard import Guard
 from soracli.training.optimiser import Optimiser
 from soracli.training.optimiser_state import flatten_optimiser, unflatten_optimiser
 
@@ -26,19 +27,21 @@ class TrainState:
         ema: The average of its weights.
         optimiser: What updates it.
         step: Updates done.
+        rollbacks: How often it went back to a checkpoint because it had diverged.
     """
 
     model: nn.Module
     ema: AveragedModel
     optimiser: Optimiser
     step: int = 0
+    rollbacks: int = 0
 
 
 def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
     """Write a checkpoint of everything; see ``save_checkpoint``."""
     parts = {"model": dict(state.model.state_dict()), "ema": ema_tensors(state.ema)}
     parts["optimiser"], record = flatten_optimiser(state.optimiser)
-    facts = {"optimiser": record, "ema_updates": int(state.ema.n_averaged)}
+    facts = {"optimiser": record, "ema_updates": int(state.ema.n_averaged), "rollbacks": state.rollbacks}
     return save_checkpoint(folder, state.step, parts, facts, keep)
 
 
@@ -62,5 +65,32 @@ def load_train_state(
         unflatten_optimiser(state.optimiser, checkpoint.parts["optimiser"], checkpoint.state["optimiser"])
     except KeyError as error:
         raise ArtifactError(f"checkpoint {checkpoint.path} lacks {error}") from error
-    state.step = checkpoint.step
+    state.step, state.rollbacks = checkpoint.step, checkpoint.state.get("rollbacks", 0)
     return True
+
+
+def roll_back(
+    folder: Path, state: TrainState, guard: Guard, note: Callable[[str], None], device: torch.device | str
+) -> None:
+    """Go back to the last checkpoint of a training that has diverged, counting how often.
+
+    What is drawn by ``state.rollbacks`` from then on is drawn anew: the same samples would lead to the same place.
+
+    Raises:
+        NumericsError: If there is no checkpoint, or it went back ``guard.config.rollbacks`` times already.
+    """
+    step, reason, rollbacks = state.step, guard.reason, state.rollbacks
+    advice = "lower optimiser.learning_rate, or raise optimiser.warmup_steps"
+    if rollbacks >= guard.config.rollbacks:
+        raise NumericsError(
+            f"diverged after step {step} ({reason}), {rollbacks} times after going back; the last good checkpoint is "
+            f"kept: {advice}"
+        )
+    if not load_train_state(folder, state, note, device):
+        raise NumericsError(f"diverged after step {step} ({reason}), before there was a checkpoint: {advice}")
+    state.rollbacks = rollbacks + 1
+    guard.forget()
+    note(
+        f"diverged after step {step} ({reason}): back to step {state.step}, with other samples and the learning rate "
+        f"times {0.5**state.rollbacks:g}"
+    )

@@ -114,7 +114,7 @@ def test_dry_run_says_what_would_happen(workspace: Path, capsys: pytest.CaptureF
 def test_dry_run_checks(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, code, said in (
         (["nano/vea"], 2, "did you mean 'nano/vae'?"),
-        (["--set", "frames.num_frames=16"], 2, "use 13 or 17"),
+        (["--set", "frames.shapes=[{num_frames = 16}]"], 2, "use 13 or 17"),
         (["--set", "frames.world_share=0"], 3, "give --clips"),
         (["--clips", "none.jsonl"], 3, "none.jsonl: no such manifest"),
     ):

@@ -7,18 +7,20 @@ import pytest
 import torch
 
 from soracli.core.errors import DataError
-from soracli.data.config import FramesConfig
-from soracli.data.frame_pool import FramePool
+from soracli.data.config import FramesConfig, FrameShape
+from soracli.data.frame_pool import FramePool, draw_shape
 from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
 from tests.data.clips import make_clip, make_manifest
 
-CLIPS = FramesConfig(world_share=0, height=40, width=40, fps=12.5, crop=40, crop_candidates=1, num_frames=5)
-WORLD = FramesConfig(height=32, width=32, crop=16, num_frames=3, world_scenes=4)
+CLIPS = FramesConfig(
+    world_share=0, height=40, width=40, fps=12.5, crop_candidates=1, shapes=(FrameShape(num_frames=5, crop=40),)
+)
+WORLD = FramesConfig(height=32, width=32, world_scenes=4, shapes=(FrameShape(num_frames=3, crop=16),))
 
 
-def drawn(pool: FramePool, seed: int, num_frames: int = 3) -> torch.Tensor:
-    return pool.sample(torch.Generator().manual_seed(seed), num_frames)
+def drawn(pool: FramePool, seed: int, num_frames: int = 3, crop: int | None = None) -> torch.Tensor:
+    return pool.sample(torch.Generator().manual_seed(seed), num_frames, crop or pool.config.shapes[0].crop)
 
 
 def as_floats(frames: np.ndarray) -> torch.Tensor:
@@ -51,11 +53,11 @@ def test_samples_depend_on_the_generator_alone(tmp_path):
     """Not on what was drawn before, nor on what is still in memory."""
     clips = [make_clip(tmp_path, f"{number}.webp", 4, seed=number, alpha=number == 1) for number in range(3)]
     manifest = make_manifest(tmp_path, *clips)
-    config = CLIPS.model_copy(update={"world_share": 0.3, "crop": 24, "crop_candidates": 3, "world_scenes": 3})
+    config = CLIPS.model_copy(update={"world_share": 0.3, "crop_candidates": 3, "world_scenes": 3})
     roomy, cramped = FramePool(config, manifest), FramePool(config.model_copy(update={"memory_gib": 1e-9}), manifest)
-    samples = [drawn(roomy, seed) for seed in range(20)]
+    samples = [drawn(roomy, seed, crop=24) for seed in range(20)]
     for seed in reversed(range(20)):
-        assert torch.equal(drawn(cramped, seed), samples[seed])
+        assert torch.equal(drawn(cramped, seed, crop=24), samples[seed])
     assert len({sample.numpy().tobytes() for sample in samples}) > 15
 
 
@@ -94,23 +96,23 @@ def test_cut_outs_get_another_background_every_time(tmp_path):
 
 def test_the_busiest_of_the_crops_is_taken(tmp_path):
     clip = make_clip(tmp_path, "a.webp", 2)
-    pool = FramePool(CLIPS.model_copy(update={"crop": 8, "crop_candidates": 400}), make_manifest(tmp_path, clip))
+    pool = FramePool(CLIPS.model_copy(update={"crop_candidates": 400}), make_manifest(tmp_path, clip))
     frames = torch.zeros(1, 40, 40, 3, dtype=torch.uint8)
     frames[:, 24:26, 30:33] = 255
-    crop = pool._busiest_crop(frames, torch.Generator().manual_seed(0))
+    crop = pool._busiest_crop(frames, 8, torch.Generator().manual_seed(0))
     assert crop.shape == (1, 8, 8, 3) and int((crop > 0).sum()) == 2 * 3 * 3
 
 
 def test_world_scenes_are_those_of_the_world():
     pool = FramePool(WORLD.model_copy(update={"world_scenes": 1, "crop": 32}), None)
     frames, _ = world_frames(1, 0, num_frames=3, fps=12, height=32, width=32, samples=4)
-    assert torch.equal(drawn(pool, 0), frames.permute(3, 0, 1, 2) / 127.5 - 1)
+    assert torch.equal(drawn(pool, 0, crop=32), frames.permute(3, 0, 1, 2) / 127.5 - 1)
 
 
 def test_aspects_are_kept_and_the_crop_fits(tmp_path):
     clip = make_clip(tmp_path, "a.webp", 2)
-    pool = FramePool(CLIPS.model_copy(update={"height": 80, "width": 56, "crop": 56}), make_manifest(tmp_path, clip))
-    assert drawn(pool, 0, 2).shape == (3, 2, 56, 56)
+    pool = FramePool(CLIPS.model_copy(update={"height": 80, "width": 56}), make_manifest(tmp_path, clip))
+    assert drawn(pool, 0, 2, crop=56).shape == (3, 2, 56, 56)
     assert pool._kept["clip", 0].shape == (2, 80, 80, 3)
 
 
@@ -121,3 +123,25 @@ def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(DataError, match="no clip of the split 'train'"):
         FramePool(CLIPS, make_manifest(tmp_path, clip))
     FramePool(WORLD, None)
+
+
+def test_shapes_are_drawn_by_weight_among_those_that_are_due():
+    first = FrameShape(num_frames=1, crop=8, until_step=10)
+    long = FrameShape(num_frames=9, crop=8, weight=3.0, from_step=10)
+    wide = FrameShape(num_frames=1, crop=16, weight=1.0, from_step=10)
+    config = FramesConfig(shapes=(first, long, wide))
+
+    def shapes(step):
+        return [draw_shape(config, step, torch.Generator().manual_seed(seed)) for seed in range(400)]
+
+    assert set(shapes(9)) == {first}
+    later = shapes(10)
+    assert set(later) == {long, wide} and 260 < later.count(long) < 340  # 300 expected, four deviations are 35
+
+
+@pytest.mark.parametrize(
+    "shapes", [(), (FrameShape(from_step=1),), (FrameShape(until_step=5), FrameShape(from_step=6))]
+)
+def test_a_step_without_shapes_is_refused(shapes):
+    with pytest.raises(ValueError, match="leave a gap"):
+        FramesConfig(shapes=shapes)

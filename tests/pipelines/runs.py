@@ -24,8 +24,10 @@ LOOP = ("loop.steps=6", "loop.save_every=2", "loop.log_every=1", "loop.num_threa
 OPTIMISER = ("optimiser.warmup_steps=2", "optimiser.learning_rate=0.003")
 VAE = (
     "vae.latent_channels=4", "vae.patch_size=2", "vae.widths=[4, 6, 8]", "vae.encoder_blocks=[1, 1, 1]",
-    "vae.decoder_blocks=[1, 1, 1]", "frames.height=32", "frames.width=32", "frames.crop=16", "frames.num_frames=5",
-    "frames.world_scenes=3", "frames.batch_size=2", "frames.images_first=1", *LOOP, *OPTIMISER,
+    "vae.decoder_blocks=[1, 1, 1]", "frames.height=32", "frames.width=32", "frames.world_scenes=3",
+    "frames.shapes=[{num_frames = 1, crop = 16, batch_size = 8, until_step = 1}, "
+    "{num_frames = 5, crop = 16, batch_size = 2, weight = 3.0, from_step = 1}, "
+    "{num_frames = 1, crop = 16, batch_size = 8, from_step = 1}]", *LOOP, *OPTIMISER,
 )  # fmt: skip
 DIT = (
     "dit.hidden_size=24", "dit.depth=1", "dit.num_heads=2", "dit.modulation_rank=4", "text.vocabulary_size=300",
@@ -73,6 +75,16 @@ class StopAfter(SilentReporter):
     def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
         """A task that counts down; what a resumed run reports at once does not count."""
         yield _Counting(self)
+
+
+class Notes(SilentReporter):
+    """A reporter that keeps what people are told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
 
 
 class _Counting:

@@ -5,13 +5,15 @@ import json
 import pytest
 import torch
 
-from soracli.core.errors import RecipeError, Stopped, UsageError
+from soracli.core.errors import NumericsError, RecipeError, Stopped, UsageError
 from soracli.models.codec import encode_video
 from soracli.models.store import load_vae
 from soracli.pipelines import train_vae as pipeline
 from soracli.pipelines.train_vae import train_vae
 from tests.data.clips import make_clip, make_manifest
-from tests.pipelines.runs import StopAfter, assert_same_run, figures, vae_recipe
+from tests.pipelines.runs import Notes, StopAfter, assert_same_run, figures, vae_recipe
+
+WIDE = "frames.shapes=[{num_frames = 5, crop = 32, batch_size = 2}]"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
 
 
 def test_a_finished_run_holds_a_vae_whose_latents_are_normal(tmp_path):
-    run = train_vae(vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=tmp_path / "run", device="cpu")
+    run = train_vae(vae_recipe("loop.eval_every=6", WIDE), clips=None, out=tmp_path / "run", device="cpu")
     vae, spec = load_vae(run)
     assert spec.compression == (4, 8, 8) and vae.config == vae_recipe().recipe.vae
     generator = torch.Generator().manual_seed(0)
@@ -52,17 +54,15 @@ def test_a_finished_run_holds_a_vae_whose_latents_are_normal(tmp_path):
     }
     (held_out,), (inside,) = figures(run, "held_out_psnr"), figures(run, "held_out_psnr_objects")
     assert 0 < inside < 40 and 0 < held_out < 40
-    train_vae(
-        vae_recipe("loop.eval_every=6", "frames.crop=32"), clips=None, out=run, device="cpu"
-    )  # nothing left to do
+    train_vae(vae_recipe("loop.eval_every=6", WIDE), clips=None, out=run, device="cpu")  # nothing left to do
     assert len(figures(run)) == 6
     with pytest.raises(RecipeError, match=r"loss\.kl"):
-        train_vae(vae_recipe("loss.kl=0.1", "frames.crop=32"), clips=None, out=run, device="cpu")
+        train_vae(vae_recipe("loss.kl=0.1", WIDE), clips=None, out=run, device="cpu")
 
 
 def test_one_picture_is_learnt_by_heart(tmp_path):
     recipe = vae_recipe(
-        "frames.world_scenes=1", "frames.num_frames=1", "frames.crop=32", "frames.batch_size=1", "loop.steps=150",
+        "frames.world_scenes=1", "frames.shapes=[{num_frames = 1, crop = 32, batch_size = 4}]", "loop.steps=150",
         "optimiser.name=muon", "optimiser.learning_rate=0.02", "vae.widths=[16, 24, 32]", "loop.save_every=150",
     )  # fmt: skip
     run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu")
@@ -81,12 +81,65 @@ def test_clips_are_learnt_from(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("frames.num_frames=7", r"frames\.num_frames = 7 does not fit .* use 5 or 9"),
-        ("frames.crop=20", r"frames\.crop = 20 must be a multiple of 8 and fit 32x32: use 16"),
-        ("frames.crop=40", "use 32"),
+        ("frames.shapes=[{num_frames = 7}]", r"frames\.shapes\[0\]\.num_frames = 7 does not fit .* use 5 or 9"),
+        ("frames.shapes=[{crop = 16}, {crop = 20}]", r"shapes\[1\]\.crop = 20 must be a multiple of 8 .* use 16"),
+        ("frames.shapes=[{crop = 40}]", "use 32"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, change, says):
     with pytest.raises(UsageError, match=says):
         train_vae(vae_recipe(change), clips=None, out=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_falls_apart_goes_back_by_itself(tmp_path, monkeypatch):
+    """Two steps in a row lose their loss: back to step 4, other samples, half the rate; then it ends well."""
+    learn, calls = pipeline._learn, []
+
+    def breaks_once(*arguments):
+        figures = learn(*arguments)
+        calls.append(figures)
+        return {**figures, "loss": float("nan")} if len(calls) in (6, 7) else figures
+
+    monkeypatch.setattr(pipeline, "_learn", breaks_once)
+    notes = Notes()
+    recipe = vae_recipe("guard.patience=2", "loop.steps=8")
+    train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu", reporter=notes)
+    (said,) = [note for note in notes.said if "diverged" in note]
+    assert "diverged after step 6 (loss is nan): back to step 4" in said and "times 0.5" in said
+    troubled = list(calls)
+    assert len(troubled) == 7 + 4
+    assert figures(tmp_path / "run") == [call["loss"] for call in troubled[:4] + troubled[7:]]
+    untroubled = train_vae(vae_recipe("loop.steps=8"), clips=None, out=tmp_path / "other", device="cpu")
+    assert figures(untroubled)[:4] == [call["loss"] for call in troubled[:4]]
+    assert figures(untroubled)[4:] != [call["loss"] for call in troubled[7:]]
+    assert troubled[-1]["learning_rate"] == figures(untroubled, "learning_rate")[-1] / 2
+
+
+def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+    learn = pipeline._learn
+
+    def breaks(*arguments):
+        good = learn(*arguments)
+        return good if arguments[4].step < 3 else {**good, "loss": float("inf")}
+
+    monkeypatch.setattr(pipeline, "_learn", breaks)
+    with pytest.raises(NumericsError, match=r"loss is inf\), 3 times after going back; the last good checkpoint"):
+        train_vae(vae_recipe("guard.patience=1"), clips=None, out=tmp_path / "run", device="cpu")
+    assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step_00000002"]
+
+
+def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path):
+    first = train_vae(vae_recipe(WIDE), clips=None, out=tmp_path / "first", device="cpu")
+    with pytest.raises(UsageError, match="--init"):
+        train_vae(vae_recipe(WIDE, "train=decoder"), clips=None, out=tmp_path / "no", device="cpu")
+    with pytest.raises(UsageError, match=r"--set vae\.widths=\[4, 6, 8\] would build that"):
+        train_vae(vae_recipe(WIDE, "vae.widths=[4, 6, 4]"), clips=None, init=first, out=tmp_path / "no", device="cpu")
+    run = train_vae(
+        vae_recipe(WIDE, "train=decoder", "loop.seed=1"), clips=None, init=first, out=tmp_path / "second", device="cpu"
+    )
+    (old, old_spec), (new, new_spec) = load_vae(first), load_vae(run)
+    for name, tensor in old.encoder.state_dict().items():
+        assert torch.equal(new.encoder.state_dict()[name], tensor), name
+    assert not torch.equal(old.decoder.head.conv.weight, new.decoder.head.conv.weight)
+    assert new_spec == old_spec  # so latents that the first one made still fit

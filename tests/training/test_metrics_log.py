@@ -37,6 +37,16 @@ def test_resume_drops_what_comes_after_and_counts_time_on(tmp_path):
     assert read_metrics(path) == []
 
 
+def test_what_was_given_up_is_dropped_while_the_log_is_open(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with open_metrics(path) as log:
+        for step in (1, 2, 3):
+            log.write(step, {"loss": float(step)})
+        log.rewind(1)
+        log.write(2, {"loss": 20.0})
+    assert [(line["step"], line["loss"]) for line in read_metrics(path)] == [(1, 1.0), (2, 20.0)]
+
+
 def test_other_ranks_write_nothing(tmp_path):
     with open_metrics(None) as log:
         log.write(1, {"loss": 1.0})
