@@ -13,7 +13,7 @@ from soracli.data.config import (
     WorldLatentsConfig,
 )
 from soracli.diffusion.config import FlowConfig, OrderConfig
-from soracli.models.config import DiTConfig, JudgeConfig, TextEncoderConfig, VAEConfig
+from soracli.models.config import DiTConfig, JudgeConfig, QuantiserConfig, TextEncoderConfig, VAEConfig
 from soracli.recipe.section import Section
 from soracli.training.config import LoopConfig, OptimiserConfig
 
@@ -26,6 +26,7 @@ class VaeTrainRecipe(Section):
     """Compile encoder and decoder: a minute or two at the start of a run, every step after it several times
     faster."""
     vae: VAEConfig = VAEConfig()
+    quantiser: QuantiserConfig = QuantiserConfig()
     frames: FramesConfig = FramesConfig()
     loss: VAELossConfig = VAELossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()

@@ -18,8 +18,11 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool
 from soracli.data.world.clips import world_frames
+from soracli.models.bottleneck import Passed, gaussian, quantised
+from soracli.models.config import with_quantiser
+from soracli.models.quantised_vae import QuantisedVAE, build_vae
 from soracli.models.store import save_vae
-from soracli.models.vae_loss import emphasis_weights, kl_divergence, posterior_sample, psnr, reconstruction_loss
+from soracli.models.vae_loss import emphasis_weights, psnr, reconstruction_loss
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.recipe.load import Loaded
@@ -87,7 +90,7 @@ def train_vae(
         pool = FramePool(recipe.frames, clips)
 
         seed_global(recipe.loop.seed, "weights")
-        vae = VideoVAE(recipe.vae).to(world.device)
+        vae = build_vae(with_quantiser(recipe.vae, recipe.quantiser)).to(world.device)
         optimiser = build_optimiser(
             vae.named_parameters(),
             recipe.optimiser,
@@ -169,23 +172,37 @@ def _learn(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, state: TrainSt
     """One update; what it measured, as means over ranks."""
     loss_config = recipe.loss
     with mixed_precision(recipe.loop.precision, world.device):
-        mean, log_variance, _ = vae.encode(frames)
-        mean, log_variance = mean.float(), log_variance.float()
-        noise = _noise(mean, recipe.loop.seed, state.step, world)
-        decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise))
+        passed = _through_bottleneck(vae, frames, recipe, state.step, world)
+        decoded, _ = vae.decode(passed.latents)
     decoded = decoded.float()
     l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
-    divergence = kl_divergence(mean, log_variance)
-    loss = loss_config.l1 * l1 + loss_config.gradient * gradient + loss_config.kl * divergence
+    loss = loss_config.l1 * l1 + loss_config.gradient * gradient + passed.loss
     loss.backward()
     average_gradients(vae.parameters(), world)
-    measured = torch.stack([loss, l1, gradient, divergence, psnr(decoded, frames)]).tolist()
-    names = ("loss", "l1", "gradient", "kl", "psnr")
-    figures = dict(zip(names, all_mean(measured, world), strict=True))
+    measured = {"loss": loss, "l1": l1, "gradient": gradient, **passed.figures, "psnr": psnr(decoded, frames)}
+    figures = dict(zip(measured, all_mean(torch.stack(list(measured.values())).tolist(), world), strict=True))
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.ema.update_parameters(vae)
     return {**figures, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+
+
+def _through_bottleneck(vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, step: int, world: World) -> Passed:
+    """Latents to decode: a draw from the encoder's Gaussian, or codes."""
+    if isinstance(vae, QuantisedVAE):
+        values, _ = vae.encode_values(frames)
+        return quantised(vae, values.float(), partial(_mean_over_ranks, world=world))
+    mean, log_variance, _ = vae.encode(frames)
+    mean, log_variance = mean.float(), log_variance.float()
+    return gaussian(mean, log_variance, _noise(mean, recipe.loop.seed, step, world), recipe.loss.kl)
+
+
+def _mean_over_ranks(values: Tensor, world: World) -> Tensor:
+    """The mean over ranks of a vector, with the gradient of this rank's: averaged, those are the mean's."""
+    if world.size == 1:
+        return values
+    whole = torch.tensor(all_mean(values.tolist(), world)).to(values)
+    return values + (whole - values).detach()
 
 
 def _noise(like: Tensor, seed: int, step: int, world: World) -> Tensor:
@@ -229,4 +246,6 @@ def _finish(state: TrainState, pool: FramePool, recipe: VaeTrainRecipe, run: Run
         latents.append(vae.encode(clip)[0][0].flatten(1).cpu())
     values = torch.cat(latents, 1)
     facts = {"trained": {"steps": state.step, "recipe": "recipe.toml of the run", "seed": recipe.loop.seed}}
-    return save_vae(run.model / "vae", vae, values.mean(1), values.std(1), facts, DTYPES[recipe.loop.store])
+    std = values.std(1)
+    std = torch.where(std > 0, std, 1.0)  # a dimension of codes that never changes is only moved
+    return save_vae(run.model / "vae", vae, values.mean(1), std, facts, DTYPES[recipe.loop.store])

@@ -7,6 +7,7 @@ import torch
 
 from soracli.core.errors import RecipeError, Stopped, UsageError
 from soracli.models.codec import encode_video
+from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.store import load_vae
 from soracli.pipelines import train_vae as pipeline
 from soracli.pipelines.train_vae import train_vae
@@ -90,3 +91,29 @@ def test_frames_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, ch
     with pytest.raises(UsageError, match=says):
         train_vae(vae_recipe(change), clips=None, out=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+TOKENS = ("quantiser.kind=lfq", "quantiser.num_bits=6", "quantiser.group_bits=4")
+
+
+def test_tokens_are_trained_stopped_or_not(tmp_path):
+    whole = train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "whole", device="cpu")
+    with pytest.raises(Stopped, match="SIGUSR1 after step"):
+        train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "parts", device="cpu", reporter=StopAfter(4))
+    train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "parts", device="cpu")
+    assert_same_run(whole, tmp_path / "parts")
+    vae, spec = load_vae(whole)
+    assert isinstance(vae, QuantisedVAE) and vae.num_codes == 64 and spec.channels == 6
+    for name in ("code_entropy", "codebook_entropy", "commitment", "perplexity"):
+        assert len(figures(whole, name)) == 6 and min(figures(whole, name)) > 0
+    assert not figures(whole, "kl")
+
+
+def test_a_dimension_that_never_changes_makes_no_broken_model(tmp_path):
+    """An encoder that has learnt nothing rounds everything to the middle level, whose deviation is 0."""
+    recipe = vae_recipe("quantiser.kind=fsq", "quantiser.levels=[3, 3]", "loop.steps=1", "optimiser.learning_rate=1e-9")
+    run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu")
+    vae, spec = load_vae(run)
+    assert spec.std == (1.0, 1.0) and spec.mean == (0.0, 0.0)
+    frames = torch.zeros(5, 16, 16, 3, dtype=torch.uint8)
+    assert bool((encode_video(vae, spec, frames, torch.device("cpu")) == 0).all())
