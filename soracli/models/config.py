@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from soracli.recipe.section import Section
+
+MOST_CODES = 2**24
+"""Codebooks are no larger, so that all codes can be counted in memory."""
 
 
 class VAEConfig(Section):
@@ -51,6 +55,58 @@ class VAEConfig(Section):
         for stride in self.temporal_strides:
             time *= stride
         return (time, side, side)
+
+
+class QuantiserConfig(Section):
+    """What makes the latents of a video VAE tokens: nothing, or one of two quantisers without a learnt codebook."""
+
+    kind: Literal["none", "fsq", "lfq"] = "none"
+    """none: latents are continuous; fsq: each dimension is rounded to one of a few levels; lfq: each is one bit."""
+    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    """fsq: levels of each dimension, 3 to 64; their product is the number of codes (here 64000)."""
+    num_bits: int = Field(18, ge=1, le=24)
+    """lfq: dimensions of a code, a bit each; there are 2^num_bits codes."""
+    entropy: float = Field(0.1, ge=0)
+    """lfq: weight of the entropy loss, which wants each position sure of its code and all codes in use, in nats."""
+    commitment: float = Field(0.25, ge=0)
+    """lfq: weight of the squared distance between what the encoder gives and the code it becomes."""
+    temperature: float = Field(0.1, gt=0)
+    """lfq: how soft the entropy loss takes a bit to be, which is 1 with probability sigmoid(4 value / temperature)."""
+    group_bits: int = Field(9, ge=1, le=12)
+    """lfq: bits whose joint entropy is measured; larger codebooks are taken as groups of so many bits."""
+
+    @model_validator(mode="after")
+    def _codes_can_be_counted(self) -> Self:
+        if not self.levels or min(self.levels) < 3 or max(self.levels) > 64:
+            raise ValueError(f"levels must be 3 to 64 each, got {self.levels}; two levels are kind = 'lfq'")
+        if math.prod(self.levels) > MOST_CODES:
+            raise ValueError(f"levels {self.levels} make {math.prod(self.levels)} codes, more than {MOST_CODES}")
+        return self
+
+    @property
+    def code_levels(self) -> tuple[int, ...]:
+        """Values that each dimension of a code can have; empty for continuous latents."""
+        return {"none": (), "fsq": self.levels, "lfq": (2,) * self.num_bits}[self.kind]
+
+
+class QuantisedVAEConfig(VAEConfig):
+    """A video VAE whose latents are codes; ``latent_channels`` are between encoder and quantiser."""
+
+    quantiser: QuantiserConfig
+    """What rounds them."""
+
+    @model_validator(mode="after")
+    def _has_codes(self) -> Self:
+        if self.quantiser.kind == "none":
+            raise ValueError("quantiser.kind is none: that is a continuous VAE")
+        return self
+
+
+def with_quantiser(vae: VAEConfig, quantiser: QuantiserConfig) -> VAEConfig:
+    """One configuration of the two sections of a recipe: ``vae`` itself when latents are to be continuous."""
+    if quantiser.kind == "none":
+        return vae
+    return QuantisedVAEConfig(**vae.model_dump(), quantiser=quantiser)
 
 
 class JudgeConfig(Section):

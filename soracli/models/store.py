@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import finish_file, write_json_atomic
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.config import VAEConfig
+from soracli.models.config import QuantisedVAEConfig, VAEConfig
+from soracli.models.quantised_vae import build_vae
 from soracli.models.record import FORMAT, part_folder, read_record
 from soracli.models.video_vae import VideoVAE
 from soracli.recipe.section import Section
@@ -125,7 +126,7 @@ def save_vae(
     them, and all that was made of them, as they are.
     """
     numbers = {
-        "channels": vae.config.latent_channels,
+        "channels": vae.num_channels,
         "compression": list(vae.config.compression),
         "mean": mean.tolist(),
         "std": std.tolist(),
@@ -137,7 +138,7 @@ def save_vae(
 
 
 def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE, LatentSpec]:
-    """Read a VAE and what its latents are.
+    """Read a VAE, a ``QuantisedVAE`` if it was saved as one, and what its latents are.
 
     Args:
         model: A VAE's folder, a model folder or a finished run.
@@ -147,8 +148,10 @@ def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE,
         ArtifactError: If there is none or it is damaged.
     """
     folder = part_folder(model, "vae")
-    weights, config, record = read_part(folder, "vae", VAEConfig)
-    vae = VideoVAE(config)
+    stated = read_record(folder, "vae").get("config")
+    section = QuantisedVAEConfig if isinstance(stated, dict) and "quantiser" in stated else VAEConfig
+    weights, config, record = read_part(folder, "vae", section)
+    vae = build_vae(config)
     fill_module(vae, weights, folder)
     # Models of version 0.1 have no hash of their latents: there it is that of the whole VAE.
     spec = LatentSpec.from_dict({"vae_hash": record.get("hash", ""), **record.get("latents", {})})

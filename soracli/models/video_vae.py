@@ -125,6 +125,11 @@ class VideoVAE(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
+    @property
+    def num_channels(self) -> int:
+        """Channels of what ``encode`` gives and ``decode`` takes."""
+        return self.config.latent_channels
+
     def encode(self, frames: Tensor, cache: Cache = ()) -> tuple[Tensor, Tensor, Cache]:
         """Encode a video or its next chunk.
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from soracli.data.frame_pool import FramePool
+from soracli.models.config import with_quantiser
+from soracli.models.quantised_vae import QuantisedVAE, build_vae
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.pipelines.train_vae import check_frames, load_start
@@ -23,6 +25,7 @@ class VaePlan:
         encoder_parameters: Numbers that the encoder learns.
         decoder_parameters: Numbers that the decoder learns.
         channels: Numbers per latent position.
+        num_codes: Codes that a latent position can have, one token each; 0 for continuous latents.
         compression: Frames, rows and columns of pixels per latent position.
         ratio: Numbers of a long video for each number of its latents.
         steps: Steps in all.
@@ -36,6 +39,7 @@ class VaePlan:
     encoder_parameters: int
     decoder_parameters: int
     channels: int
+    num_codes: int
     compression: tuple[int, int, int]
     ratio: float
     steps: int
@@ -66,14 +70,16 @@ def plan_vae(
     FramePool(recipe.frames, clips)
     place = choose_device(device)
     with torch.device("meta"):
-        vae = VideoVAE(recipe.vae)
+        vae = build_vae(with_quantiser(recipe.vae, recipe.quantiser))
+    encoder, decoder = _count_halves(vae)
     time, height, width = recipe.vae.compression
     return VaePlan(
-        encoder_parameters=_count(vae.encoder),
-        decoder_parameters=_count(vae.decoder),
-        channels=recipe.vae.latent_channels,
+        encoder_parameters=encoder,
+        decoder_parameters=decoder,
+        channels=vae.num_channels,
+        num_codes=vae.num_codes if isinstance(vae, QuantisedVAE) else 0,
         compression=recipe.vae.compression,
-        ratio=3 * time * height * width / recipe.vae.latent_channels,
+        ratio=3 * time * height * width / vae.num_channels,
         steps=recipe.loop.steps,
         batch_sizes=tuple(shape.batch_size for shape in recipe.frames.shapes),
         device=str(place),
@@ -81,6 +87,14 @@ def plan_vae(
         out=str(out),
         resumes=(out / "run.json").exists(),
     )
+
+
+def _count_halves(vae: VideoVAE) -> tuple[int, int]:
+    """Parameters before and after the latents."""
+    encoder, decoder = _count(vae.encoder), _count(vae.decoder)
+    if isinstance(vae, QuantisedVAE) and vae.projection is not None:
+        return encoder + _count(vae.projection.head), decoder + _count(vae.projection.stem)
+    return encoder, decoder
 
 
 def _count(module: nn.Module) -> int:

@@ -13,7 +13,7 @@ from soracli.data.config import (
     WorldLatentsConfig,
 )
 from soracli.diffusion.config import FlowConfig, OrderConfig
-from soracli.models.config import DiTConfig, JudgeConfig, TextEncoderConfig, VAEConfig
+from soracli.models.config import DiTConfig, JudgeConfig, QuantiserConfig, TextEncoderConfig, VAEConfig
 from soracli.recipe.section import Section
 from soracli.training.config import GuardConfig, LoopConfig, OptimiserConfig
 
@@ -28,6 +28,7 @@ class VaeTrainRecipe(Section):
     train: Literal["all", "decoder"] = "all"
     """decoder: the encoder of --init stays as it is, and with it every latent that was made by it."""
     vae: VAEConfig = VAEConfig()
+    quantiser: QuantiserConfig = QuantiserConfig()
     frames: FramesConfig = FramesConfig()
     loss: VAELossConfig = VAELossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()

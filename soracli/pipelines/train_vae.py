@@ -20,20 +20,21 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool, draw_shape
 from soracli.data.world.clips import world_frames
+from soracli.models.config import VAEConfig, with_quantiser
+from soracli.models.quantised_vae import build_vae, freeze_encoder, start_from
 from soracli.models.store import load_vae, save_vae
-from soracli.models.vae_loss import emphasis_weights, kl_divergence, posterior_sample, psnr, reconstruction_loss
+from soracli.models.vae_loss import psnr
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
+from soracli.pipelines.vae_step import learn
 from soracli.recipe.load import Loaded
 from soracli.recipe.toml_text import toml_value
 from soracli.recipe.write import recipe_text
 from soracli.training.config import COMPILE_MAY_CHANGE, is_due
-from soracli.training.device import DTYPES, mixed_precision, product_dtype, set_threads
+from soracli.training.device import DTYPES, product_dtype, set_threads
 from soracli.training.distributed import (
     World,
     agree_on_stop,
-    all_mean,
-    average_gradients,
     on_main,
     open_world,
     share_of,
@@ -95,14 +96,15 @@ def train_vae(
         )
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
+        check_shares(recipe, world)
         pool = FramePool(recipe.frames, clips)
 
         seed_global(recipe.loop.seed, "weights")
-        vae = VideoVAE(recipe.vae).to(world.device)
+        vae = build_vae(with_quantiser(recipe.vae, recipe.quantiser)).to(world.device)
         if start is not None:
-            vae.load_state_dict(start[0].state_dict())
+            start_from(vae, start[0])
         if recipe.train == "decoder":
-            vae.encoder.requires_grad_(False)
+            freeze_encoder(vae)
         optimiser = build_optimiser(
             vae.named_parameters(),
             recipe.optimiser,
@@ -130,7 +132,7 @@ def train_vae(
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
             state.optimiser.rate_scale = 0.5**state.rollbacks
             frames = _batch(pool, recipe, seed, state.step, world)
-            figures = _learn(vae, frames, recipe, seed, state, world)
+            figures = learn(vae, frames, recipe, seed, state, world)
             guard.watch(figures)
             if guard.has_diverged:
                 done = state.step
@@ -168,10 +170,18 @@ def load_start(init: Path | None, recipe: VaeTrainRecipe) -> tuple[VideoVAE, Lat
             raise UsageError('train = "decoder" keeps the encoder as it is: give the VAE it belongs to with --init')
         return None
     vae, spec = load_vae(init)
-    differing = [key for key, value in vae.config.model_dump().items() if getattr(recipe.vae, key) != value]
+    wanted = with_quantiser(recipe.vae, recipe.quantiser).model_dump()
+    found = vae.config.model_dump()
+    # Encoder and decoder are the same with and without a quantiser; only a decoder that stays in its place needs both.
+    keys = found if recipe.train == "decoder" else VAEConfig.model_fields
+    differing = [key for key in keys if wanted.get(key) != found[key]]
     if differing:
-        changes = " ".join(f"--set vae.{key}={toml_value(getattr(vae.config, key))}" for key in differing)
-        raise UsageError(f"the recipe builds another VAE than {init} is: {changes} would build that")
+        changes = " ".join(
+            f"--set vae.{key}={toml_value(found[key])}" for key in differing if key in recipe.vae.model_dump()
+        )
+        raise UsageError(
+            f"the recipe builds another VAE than {init} is: {changes or 'give it the same quantiser'} would build that"
+        )
     return vae, spec
 
 
@@ -198,6 +208,21 @@ def check_frames(recipe: VaeTrainRecipe) -> None:
             )
 
 
+def check_shares(recipe: VaeTrainRecipe, world: World) -> None:
+    """Whether every batch divides among the ranks.
+
+    Raises:
+        UsageError: Naming the key and the nearest valid value.
+    """
+    for number, shape in enumerate(recipe.frames.shapes):
+        if shape.batch_size % world.size:
+            more = shape.batch_size + -shape.batch_size % world.size
+            raise UsageError(
+                f"frames.shapes[{number}].batch_size = {shape.batch_size} does not divide among {world.size} ranks: "
+                f"use {more}"
+            )
+
+
 def _batch(pool: FramePool, recipe: VaeTrainRecipe, seed: int, step: int, world: World) -> Tensor:
     """This rank's share of the batch of one step: samples of one shape."""
     shape = draw_shape(recipe.frames, step, generator_for(seed, "shape", step))
@@ -206,37 +231,6 @@ def _batch(pool: FramePool, recipe: VaeTrainRecipe, seed: int, step: int, world:
         for index in share_of(range(shape.batch_size), world)
     ]
     return torch.stack(samples).to(world.device)
-
-
-def _learn(
-    vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, seed: int, state: TrainState, world: World
-) -> dict[str, float]:
-    """One update; what it measured, as means over ranks."""
-    loss_config = recipe.loss
-    with mixed_precision(recipe.loop.precision, world.device):
-        mean, log_variance, _ = vae.encode(frames)
-        mean, log_variance = mean.float(), log_variance.float()
-        noise = _noise(mean, seed, state.step, world)
-        decoded, _ = vae.decode(posterior_sample(mean, log_variance, noise))
-    decoded = decoded.float()
-    l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
-    divergence = kl_divergence(mean, log_variance)
-    loss = loss_config.l1 * l1 + loss_config.gradient * gradient + loss_config.kl * divergence
-    loss.backward()
-    average_gradients(vae.parameters(), world)
-    measured = torch.stack([loss, l1, gradient, divergence, psnr(decoded, frames)]).tolist()
-    names = ("loss", "l1", "gradient", "kl", "psnr")
-    figures = dict(zip(names, all_mean(measured, world), strict=True))
-    report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
-    if report.applied:
-        state.ema.update_parameters(vae)
-    return {**figures, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
-
-
-def _noise(like: Tensor, seed: int, step: int, world: World) -> Tensor:
-    """This rank's share of the noise of the whole batch: any number of ranks draws what one would."""
-    whole = torch.randn(like.shape[0] * world.size, *like.shape[1:], generator=generator_for(seed, "noise", step, 0))
-    return whole.chunk(world.size)[world.rank].to(like)
 
 
 @torch.no_grad()
@@ -289,4 +283,5 @@ def _statistics(vae: VideoVAE, pool: FramePool, recipe: VaeTrainRecipe, world: W
         clip = pool.sample(generator, shape.num_frames, shape.crop)[None].to(world.device)
         latents.append(vae.encode(clip)[0][0].flatten(1).cpu())
     values = torch.cat(latents, 1)
-    return values.mean(1), values.std(1)
+    std = values.std(1)
+    return values.mean(1), torch.where(std > 0, std, 1.0)  # a dimension of codes that never changes is only moved

@@ -18,6 +18,19 @@ from soracli.training.optimiser import Optimiser
 from soracli.training.optimiser_state import flatten_optimiser, unflatten_optimiser
 
 
+@dataclass(frozen=True)
+class Partner:
+    """A second thing that is trained beside the first, for its sake: no average of it is kept.
+
+    Attributes:
+        module: What is trained, with anything else in its buffers that a checkpoint has to keep.
+        optimiser: What updates it.
+    """
+
+    module: nn.Module
+    optimiser: Optimiser
+
+
 @dataclass
 class TrainState:
     """The moving parts of one training.
@@ -28,6 +41,7 @@ class TrainState:
         optimiser: What updates it.
         step: Updates done.
         rollbacks: How often it went back to a checkpoint because it had diverged.
+        partner: What is trained beside it, if anything.
     """
 
     model: nn.Module
@@ -35,6 +49,7 @@ class TrainState:
     optimiser: Optimiser
     step: int = 0
     rollbacks: int = 0
+    partner: Partner | None = None
 
 
 def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
@@ -42,6 +57,9 @@ def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
     parts = {"model": dict(state.model.state_dict()), "ema": ema_tensors(state.ema)}
     parts["optimiser"], record = flatten_optimiser(state.optimiser)
     facts = {"optimiser": record, "ema_updates": int(state.ema.n_averaged), "rollbacks": state.rollbacks}
+    if state.partner is not None:
+        parts["partner"] = dict(state.partner.module.state_dict())
+        parts["partner_optimiser"], facts["partner_optimiser"] = flatten_optimiser(state.partner.optimiser)
     return save_checkpoint(folder, state.step, parts, facts, keep)
 
 
@@ -63,6 +81,13 @@ def load_train_state(
         load_module(state.model, checkpoint.parts["model"], f"checkpoint {checkpoint.path}")
         load_ema(state.ema, checkpoint.parts["ema"], checkpoint.state["ema_updates"])
         unflatten_optimiser(state.optimiser, checkpoint.parts["optimiser"], checkpoint.state["optimiser"])
+        if state.partner is not None:
+            load_module(state.partner.module, checkpoint.parts["partner"], f"checkpoint {checkpoint.path}")
+            unflatten_optimiser(
+                state.partner.optimiser,
+                checkpoint.parts["partner_optimiser"],
+                checkpoint.state["partner_optimiser"],
+            )
     except KeyError as error:
         raise ArtifactError(f"checkpoint {checkpoint.path} lacks {error}") from error
     state.step, state.rollbacks = checkpoint.step, checkpoint.state.get("rollbacks", 0)

@@ -3,7 +3,14 @@
 import pytest
 from pydantic import ValidationError
 
-from soracli.models.config import DiTConfig, TextEncoderConfig, VAEConfig
+from soracli.models.config import (
+    DiTConfig,
+    QuantisedVAEConfig,
+    QuantiserConfig,
+    TextEncoderConfig,
+    VAEConfig,
+    with_quantiser,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,11 +29,27 @@ from soracli.models.config import DiTConfig, TextEncoderConfig, VAEConfig
         (DiTConfig, {"hidden_size": 32, "num_heads": 8}, "even number from 6 on"),
         (DiTConfig, {"patch_size": (2, 2, 2)}, "patch_size"),
         (DiTConfig, {"patch_size": (1, 0, 2)}, "patch_size"),
+        (QuantiserConfig, {"levels": (8, 2)}, r"3 to 64 each, got \(8, 2\); two levels are kind = 'lfq'"),
+        (QuantiserConfig, {"levels": (65,)}, "3 to 64 each"),
+        (QuantiserConfig, {"levels": ()}, "3 to 64 each"),
+        (QuantiserConfig, {"levels": (64, 64, 64, 64, 3)}, "make 50331648 codes, more than 16777216"),
+        (QuantisedVAEConfig, {"quantiser": QuantiserConfig()}, "quantiser.kind is none"),
     ],
 )
 def test_refused(section, values, says):
     with pytest.raises(ValidationError, match=says):
         section(**values)
+
+
+def test_a_quantiser_joins_a_vae_or_leaves_it_as_it_is():
+    vae = VAEConfig(latent_channels=8)
+    assert with_quantiser(vae, QuantiserConfig(levels=(8, 5))) is vae
+    bits = QuantiserConfig(kind="lfq", num_bits=3)
+    joined = with_quantiser(vae, bits)
+    assert isinstance(joined, QuantisedVAEConfig) and joined.quantiser == bits
+    assert joined.model_dump(exclude={"quantiser"}) == vae.model_dump()
+    levels = [QuantiserConfig(kind=kind, levels=(8, 5), num_bits=3).code_levels for kind in ("none", "fsq", "lfq")]
+    assert levels == [(), (8, 5), (2, 2, 2)]
 
 
 def test_compression():

@@ -120,6 +120,8 @@ def rewrite(path, **changes):
         (lambda folder: rewrite(folder / "config.json", kind="dit"), "holds a dit, not a vae"),
         (lambda folder: rewrite(folder / "config.json", format=99), "format 99; this sora reads 1: update sora"),
         (lambda folder: rewrite(folder / "config.json", config={"widths": "x"}), "is damaged"),
+        (lambda folder: rewrite(folder / "config.json", config=3), "is damaged"),
+        (lambda folder: rewrite(folder / "config.json", config={"quantiser": {"kind": "none"}}), "is damaged"),
         (lambda folder: rewrite(folder / "config.json", latents={}), "latent spec is damaged"),
         (
             lambda folder: save_part(folder, "vae", {}, VAEConfig(), {"latents": {}}),  # weights of another model

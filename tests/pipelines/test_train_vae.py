@@ -7,6 +7,7 @@ import torch
 
 from soracli.core.errors import NumericsError, RecipeError, Stopped, UsageError
 from soracli.models.codec import encode_video
+from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.store import load_vae
 from soracli.pipelines import train_vae as pipeline
 from soracli.pipelines.train_vae import train_vae
@@ -94,14 +95,14 @@ def test_frames_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, ch
 
 def test_a_run_that_falls_apart_goes_back_by_itself(tmp_path, monkeypatch):
     """Two steps in a row lose their loss: back to step 4, other samples, half the rate; then it ends well."""
-    learn, calls = pipeline._learn, []
+    learn, calls = pipeline.learn, []
 
     def breaks_once(*arguments):
         figures = learn(*arguments)
         calls.append(figures)
         return {**figures, "loss": float("nan")} if len(calls) in (6, 7) else figures
 
-    monkeypatch.setattr(pipeline, "_learn", breaks_once)
+    monkeypatch.setattr(pipeline, "learn", breaks_once)
     notes = Notes()
     recipe = vae_recipe("guard.patience=2", "loop.steps=8")
     train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu", reporter=notes)
@@ -117,13 +118,13 @@ def test_a_run_that_falls_apart_goes_back_by_itself(tmp_path, monkeypatch):
 
 
 def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
-    learn = pipeline._learn
+    learn = pipeline.learn
 
     def breaks(*arguments):
         good = learn(*arguments)
         return good if arguments[4].step < 3 else {**good, "loss": float("inf")}
 
-    monkeypatch.setattr(pipeline, "_learn", breaks)
+    monkeypatch.setattr(pipeline, "learn", breaks)
     with pytest.raises(NumericsError, match=r"loss is inf\), 3 times after going back; the last good checkpoint"):
         train_vae(vae_recipe("guard.patience=1"), clips=None, out=tmp_path / "run", device="cpu")
     assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step_00000002"]
@@ -143,3 +144,29 @@ def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path):
         assert torch.equal(new.encoder.state_dict()[name], tensor), name
     assert not torch.equal(old.decoder.head.conv.weight, new.decoder.head.conv.weight)
     assert new_spec == old_spec  # so latents that the first one made still fit
+
+
+TOKENS = ("quantiser.kind=lfq", "quantiser.num_bits=6", "quantiser.group_bits=4")
+
+
+def test_tokens_are_trained_stopped_or_not(tmp_path):
+    whole = train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "whole", device="cpu")
+    with pytest.raises(Stopped, match="SIGUSR1 after step"):
+        train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "parts", device="cpu", reporter=StopAfter(4))
+    train_vae(vae_recipe(*TOKENS), clips=None, out=tmp_path / "parts", device="cpu")
+    assert_same_run(whole, tmp_path / "parts")
+    vae, spec = load_vae(whole)
+    assert isinstance(vae, QuantisedVAE) and vae.num_codes == 64 and spec.channels == 6
+    for name in ("code_entropy", "codebook_entropy", "commitment", "perplexity"):
+        assert len(figures(whole, name)) == 6 and min(figures(whole, name)) > 0
+    assert not figures(whole, "kl")
+
+
+def test_a_dimension_that_never_changes_makes_no_broken_model(tmp_path):
+    """An encoder that has learnt nothing rounds everything to the middle level, whose deviation is 0."""
+    recipe = vae_recipe("quantiser.kind=fsq", "quantiser.levels=[3, 3]", "loop.steps=1", "optimiser.learning_rate=1e-9")
+    run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu")
+    vae, spec = load_vae(run)
+    assert spec.std == (1.0, 1.0) and spec.mean == (0.0, 0.0)
+    frames = torch.zeros(5, 16, 16, 3, dtype=torch.uint8)
+    assert bool((encode_video(vae, spec, frames, torch.device("cpu")) == 0).all())
