@@ -1,116 +1,29 @@
-"""The latents of one video in one file, written and read as a stream.
+"""The latents of one video in one file, as a stream; ``soracli.data.latents_record`` says what is in it.
 
-A safetensors file with one tensor, ``latents`` ``(C, T, H, W)``, normalised, float32 or float16: anything that reads
-safetensors reads it, whole or by slices of time. Its metadata has one entry, ``sora``, JSON::
-
-    format, kind        1, "latents"
-    spec                the LatentSpec, with the hash of the VAE
-    fps                 frames a second as a fraction, "30000/1001"
-    num_frames, height, width
-                        of the video, which decoding gives back exactly
-    padding             what was added to fill the latents: frames at the end (the last one held), rows at the bottom
-                        and columns at the right (the edge repeated)
-    made                how: source and its SHA-256, frames at once, tiles, background, version
-    sha256              of the latents, latent frame by latent frame
-
-The file is pre-sized and filled frame by frame, so that memory does not grow with the length; the hash is checked while
-it is read. Slices are read through a map of the file that is given up after each, because mapped pages count as memory.
+Anything that reads safetensors reads the file, whole or by slices of time. It is pre-sized and filled frame by frame,
+so that memory does not grow with the length; its hash is checked while it is read. Slices are read through a map of
+the file that is given up after each, because mapped pages count as memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from soracli.core.errors import ArtifactError, NumericsError, UsageError
+from soracli.core.errors import ArtifactError, MachineError, NumericsError, UsageError
 from soracli.core.files import check_free_disk, finish_file, machine_error, part_name
-from soracli.core.latent_spec import LatentSpec
+from soracli.data.latents_record import LatentsRecord, StoredType, parse_record
 
-FORMAT: Final = 1
-
-StoredType = Literal["float32", "float16"]
-"""Latents have deviation 1: float16 keeps 3 digits of them in half the space, where bfloat16 would keep 2."""
-
-_TYPES: Final[Mapping[str, tuple[str, torch.dtype]]] = {
-    "float32": ("F32", torch.float32),
-    "float16": ("F16", torch.float16),
-}
-_NO_HASH: Final = "0" * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentsRecord:
-    """What a latents file says of itself.
-
-    Attributes:
-        spec: Of its latents.
-        num_frames: Frames of the video.
-        height: Of its frames, in pixels.
-        width: Of its frames, in pixels.
-        fps: Frames a second.
-        stored: Number type in the file.
-        made: How it was made, as JSON values.
-        sha256: Of the latents.
-    """
-
-    spec: LatentSpec
-    num_frames: int
-    height: int
-    width: int
-    fps: Fraction
-    stored: StoredType
-    made: Mapping[str, Any]
-    sha256: str = _NO_HASH
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the latents, ``(C, T, H, W)``."""
-        frames = self.spec.latent_frames_covering(self.num_frames)
-        return (self.spec.channels, frames, *self.spec.latent_size_covering(self.height, self.width))
-
-    @property
-    def padding(self) -> tuple[int, int, int]:
-        """Frames, rows and columns of pixels that were added to fill the latents."""
-        _, frames, rows, columns = self.shape
-        _, height, width = self.spec.compression
-        return (
-            self.spec.video_frames(frames) - self.num_frames,
-            rows * height - self.height,
-            columns * width - self.width,
-        )
-
-    @property
-    def num_bytes(self) -> int:
-        """Of the latents in the file."""
-        return math.prod(self.shape) * _TYPES[self.stored][1].itemsize
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        frames, rows, columns = self.padding
-        return {
-            "format": FORMAT,
-            "kind": "latents",
-            "spec": self.spec.to_dict(),
-            "fps": str(self.fps),
-            "num_frames": self.num_frames,
-            "height": self.height,
-            "width": self.width,
-            "padding": {"frames": frames, "rows": rows, "columns": columns},
-            "made": dict(self.made),
-            "sha256": self.sha256,
-        }
+_TYPES: Final[Mapping[StoredType, torch.dtype]] = {"float32": torch.float32, "float16": torch.float16}
 
 
 class LatentsWriter:
@@ -137,7 +50,7 @@ class LatentsWriter:
         refuse_existing(path, overwrite)
 
     def __enter__(self) -> LatentsWriter:
-        header = _header(self._record)
+        header = self._record.header()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             check_free_disk(self.path.parent, self._record.num_bytes, "the latents")
@@ -145,6 +58,10 @@ class LatentsWriter:
             self._file.write(header)
             self._file.truncate(len(header) + self._record.num_bytes)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                if self._file is not None:
+                    self._file.close()
+                self.part.unlink(missing_ok=True)
             raise self._failure(error) from error
         self._begin = len(header)
         return self
@@ -164,10 +81,12 @@ class LatentsWriter:
         channels, total, rows, columns = self._record.shape
         count = latents.shape[1]
         if latents.shape != (channels, count, rows, columns) or self.num_latents + count > total:
-            raise ValueError(f"{self.num_latents} of {self._record.shape} latents are there, got {tuple(latents.shape)}")
-        stored = latents.to(_TYPES[self._record.stored][1]).contiguous()
+            raise ValueError(
+                f"{self.num_latents} of {self._record.shape} latents are there, got {tuple(latents.shape)}"
+            )
+        stored = latents.to(_TYPES[self._record.stored]).contiguous()
         if not bool(torch.isfinite(stored).all()):
-            raise NumericsError(f"the latents of {self.path} are not finite in {self._record.stored}; nothing is kept")
+            raise NumericsError(f"the latents for {self.path} are not finite in {self._record.stored}: use float32")
         _hash_frames(self._digest, stored)
         frame = rows * columns * stored.element_size()
         try:
@@ -196,14 +115,14 @@ class LatentsWriter:
             raise ValueError(f"{self.num_latents} of {self._record.shape[1]} latent frames came")
         try:
             self._file.seek(0)
-            self._file.write(_header(replace(self._record, sha256=self._digest.hexdigest())))
+            self._file.write(replace(self._record, sha256=self._digest.hexdigest()).header())
             self._file.close()
             refuse_existing(self.path, self._overwrite)
             finish_file(self.part, self.path)
         except OSError as error:
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> Exception:
+    def _failure(self, error: OSError) -> MachineError:
         return machine_error(error, self.part, "cannot write")
 
 
@@ -230,33 +149,7 @@ def read_latents_record(path: Path) -> LatentsRecord:
         names = list(file.keys())
         tensor = file.get_slice("latents") if "latents" in names else None
         shape, kind = (tensor.get_shape(), tensor.get_dtype()) if tensor is not None else ([], "")
-    try:
-        values = json.loads(text) if text is not None else None
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}; encode the video again") from error
-    if not isinstance(values, dict) or values.get("kind") != "latents":
-        raise ArtifactError(f"{path} holds no latents of a video; make some: sora vae encode VIDEO --out FILE")
-    if values.get("format") != FORMAT:
-        raise ArtifactError(f"{path} has format {values.get('format')}; this sora reads {FORMAT}: update sora")
-    stored = next((name for name, (code, _) in _TYPES.items() if code == kind), None)
-    try:
-        if stored is None or values["num_frames"] < 1 or values["height"] < 1 or values["width"] < 1:
-            raise ValueError("impossible numbers")
-        record = LatentsRecord(
-            spec=LatentSpec.from_dict(values["spec"]),
-            num_frames=int(values["num_frames"]),
-            height=int(values["height"]),
-            width=int(values["width"]),
-            fps=Fraction(values["fps"]),
-            stored=stored,  # type: ignore[arg-type]
-            made=dict(values["made"]),
-            sha256=str(values["sha256"]),
-        )
-        if list(record.shape) != shape or record.fps <= 0:
-            raise ValueError(f"latents {shape} are not the {list(record.shape)} of the video it describes")
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ArtifactError(f"{path} is damaged: {error}; encode the video again") from error
-    return record
+    return parse_record(path, text, shape, kind)
 
 
 def stream_latents(path: Path, record: LatentsRecord, chunk_latents: int) -> Iterator[Tensor]:
@@ -302,21 +195,6 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-
-
-def _header(record: LatentsRecord) -> bytes:
-    """The safetensors header: 8 bytes of its length, JSON, spaces up to a multiple of 8."""
-    described = {
-        "__metadata__": {"sora": json.dumps(record.to_dict(), allow_nan=False)},
-        "latents": {
-            "dtype": _TYPES[record.stored][0],
-            "shape": list(record.shape),
-            "data_offsets": [0, record.num_bytes],
-        },
-    }
-    text = json.dumps(described).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def _hash_frames(digest: Any, stored: Tensor) -> None:

@@ -113,9 +113,7 @@ def encode_video(
     tiling: Tiling | None = None,
 ) -> Tensor:
     """Normalised latents ``(C, T', H', W')`` of uint8 frames ``(T, H, W, 3)``; see ``encode_stream``."""
-    return torch.cat(
-        list(encode_stream(vae, spec, [frames], device, block_latents=block_latents, tiling=tiling)), 1
-    )
+    return torch.cat(list(encode_stream(vae, spec, [frames], device, block_latents=block_latents, tiling=tiling)), 1)
 
 
 @torch.inference_mode()

@@ -60,10 +60,7 @@ def decoding_error(
     )
     inside = (_inside(rows, outer_rows).slice(height), _inside(columns, outer_columns).slice(width))
     tiled, around = zip(
-        *(
-            (whole[..., rows.slice(height), columns.slice(width)], part[(..., *inside)])
-            for whole, part in pairs
-        ),
+        *((whole[..., rows.slice(height), columns.slice(width)], part[(..., *inside)]) for whole, part in pairs),
         strict=True,
     )
     return _difference(127.5 * torch.cat(tiled, 2), 127.5 * torch.cat(around, 2))

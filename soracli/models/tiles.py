@@ -34,7 +34,7 @@ def encoder_reach(config: VAEConfig) -> int:
 
 
 def decoder_reach(config: VAEConfig) -> int:
-    """Rows and columns of latents around one that its pixels come from; as ``encoder_reach``, from the pixels inward."""
+    """Rows and columns of latents around one that its pixels come from; as ``encoder_reach``, from pixels inward."""
     start, stop = -1, 2 ** (len(config.widths) - 1) + 1  # what the head sees around the positions of latent 0
     for level in range(len(config.widths)):
         start, stop = start - config.decoder_blocks[level], stop + config.decoder_blocks[level]
@@ -57,6 +57,11 @@ class Tiling:
     size: int
     overlap: int
     reach: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each tile sees all that decides what it gives."""
+        return self.overlap == self.reach
 
     @property
     def ramp(self) -> int:

@@ -62,7 +62,7 @@ def norm(weights: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def silu(x: Tensor) -> Tensor:
-    """x / (1 + exp(-x))."""
+    """Each number over 1 + exp(-number)."""
     return x * torch.sigmoid(x)
 
 

@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.codec import decode_frames, decode_stream, encode_stream, encode_video, hold_last, to_frames
-from soracli.models.codec import denormalise, normalise, to_pixels
+from soracli.models.codec import (
+    decode_frames,
+    decode_stream,
+    denormalise,
+    encode_stream,
+    encode_video,
+    hold_last,
+    normalise,
+    to_frames,
+    to_pixels,
+)
 from soracli.models.tiles import Tiling
 from soracli.models.video_vae import VideoVAE
 from tests.models import plain_vae
@@ -37,9 +46,7 @@ some_cuts = st.lists(st.integers(0, 121), max_size=10)
 def spec_of(vae: VideoVAE) -> LatentSpec:
     channels = vae.config.latent_channels
     mean, std = (0.1, -0.2, 0.3, 0.0)[:channels], (0.5, 2.0, 1.0, 1.5)[:channels]
-    return LatentSpec(
-        channels=channels, compression=vae.config.compression, mean=mean, std=std, vae_hash="0" * 64
-    )
+    return LatentSpec(channels=channels, compression=vae.config.compression, mean=mean, std=std, vae_hash="0" * 64)
 
 
 def pixels_of(vae: VideoVAE, num_frames: int, rows: int = 1, columns: int = 2) -> Tensor:

@@ -103,7 +103,9 @@ def test_with_a_whole_reach_nothing_is_blended() -> None:
     tiling = Tiling(size=10, overlap=3, reach=3)
     grid = TileGrid(9, 11, tiling)
     assert len(grid.tiles) == 3  # 9 rows fit into one tile; 11 columns are 3 times at most 4
-    parts = [torch.full((9, columns.stop - columns.start), float(index)) for index, (_, columns) in enumerate(grid.tiles)]
+    parts = [
+        torch.full((9, columns.stop - columns.start), float(index)) for index, (_, columns) in enumerate(grid.tiles)
+    ]
     assert grid.join(parts)[4].tolist() == [0.0] * 3 + [1.0] * 4 + [2.0] * 4
 
 
