@@ -1,4 +1,4 @@
-"""``sora vae``: train a video VAE and measure how well it keeps clips."""
+"""``sora vae``: train a video VAE and measure how well it keeps clips; ``vae_files`` adds encode and decode."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from soracli.cli import vae_files
 from soracli.cli.console import TerminalReporter, print_json, print_result, print_table
 from soracli.cli.options import (
     DeviceOption,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from soracli.pipelines.evaluate_vae import Scores, VaeReport
     from soracli.pipelines.plan_vae import VaePlan
 
-app = typer.Typer(help="Train and measure the video VAE.", rich_markup_mode=None)
+app = typer.Typer(help="Train, measure and use the video VAE.", rich_markup_mode=None)
 
 _DEFAULT_RECIPE = "nano/vae"
 
@@ -37,7 +38,7 @@ def register(parent: typer.Typer) -> None:
 
 @app.callback()
 def vae() -> None:
-    """Train and measure the video VAE."""
+    """Train, measure and use the video VAE."""
 
 
 @app.command("train")
@@ -174,3 +175,7 @@ def _cells(scores: Scores) -> tuple[str, str, str, str]:
         "-" if scores.psnr_objects is None else f"{scores.psnr_objects:.2f}",
         "-" if scores.ssim_objects is None else f"{scores.ssim_objects:.4f}",
     )
+
+
+app.command("encode")(vae_files.encode)
+app.command("decode")(vae_files.decode)

@@ -89,6 +89,10 @@ class LatentSpec:
         """The fewest latents that decode to at least ``num_frames`` frames."""
         return 1 + math.ceil((num_frames - 1) / self.compression[0])
 
+    def latents_within(self, num_frames: int) -> int:
+        """The most latents, after the first of a video, that hold no more than ``num_frames`` frames; at least one."""
+        return max(1, num_frames // self.compression[0])
+
     def num_frames_for(self, seconds: float, fps: float) -> int:
         """Frames to show for ``seconds`` at ``fps``; at least one.
 
@@ -116,6 +120,10 @@ class LatentSpec:
                 f"the nearest is {near_width}x{near_height}"
             )
         return height // rows, width // columns
+
+    def latent_size_covering(self, height: int, width: int) -> tuple[int, int]:
+        """The fewest rows and columns of latents that decode to at least ``height`` by ``width`` pixels."""
+        return math.ceil(height / self.compression[1]), math.ceil(width / self.compression[2])
 
     def latent_times(self, latent_frames: int, fps: float, start: float = 0.0) -> list[float]:
         """Time in seconds of each latent: the mean time of the frames it holds.
