@@ -1,7 +1,8 @@
 """Frames to normalised latents and back, by blocks of frames, in constant memory.
 
 Axes: B batch, C channels, T frames or latent frames, H rows, W columns. One call over everything and many calls over
-chunks run the same blocks, so the result does not depend on how a caller cuts a video.
+chunks run the same blocks, so the result does not depend on how a caller cuts a video. A VAE that does not stream, as
+some published ones, is given the whole video; then memory grows with its length.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import torch
 from torch import Tensor
 
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.layers.causal import Cache
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import State, VideoCodec
 
 _BLOCK_LATENTS = 4
 """Latent frames encoded or decoded at once."""
@@ -43,7 +43,9 @@ def to_pixels(frames: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def encode_stream(vae: VideoVAE, spec: LatentSpec, chunks: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+def encode_stream(
+    vae: VideoCodec, spec: LatentSpec, chunks: Iterable[Tensor], device: torch.device
+) -> Iterator[Tensor]:
     """Encode a video of any length.
 
     Args:
@@ -56,12 +58,12 @@ def encode_stream(vae: VideoVAE, spec: LatentSpec, chunks: Iterable[Tensor], dev
         Normalised latents ``(C, t', H', W')`` on the CPU. Frames at the end that do not fill a latent are dropped.
     """
     step = spec.compression[0]
-    cache: Cache = ()
+    cache: State = ()
     waiting: list[Tensor] = []
     for chunk in chunks:
         waiting.append(chunk)
         block = _BLOCK_LATENTS * step if cache else 1 + (_BLOCK_LATENTS - 1) * step
-        if sum(map(len, waiting)) < block:
+        if not vae.streams or sum(map(len, waiting)) < block:
             continue
         frames = torch.cat(waiting)
         while len(frames) >= block:
@@ -75,13 +77,13 @@ def encode_stream(vae: VideoVAE, spec: LatentSpec, chunks: Iterable[Tensor], dev
         yield _encode_block(vae, spec, torch.cat(waiting)[:usable], cache, device)[0]
 
 
-def encode_video(vae: VideoVAE, spec: LatentSpec, frames: Tensor, device: torch.device) -> Tensor:
+def encode_video(vae: VideoCodec, spec: LatentSpec, frames: Tensor, device: torch.device) -> Tensor:
     """Normalised latents ``(C, T', H', W')`` of uint8 frames ``(T, H, W, 3)``."""
     return torch.cat(list(encode_stream(vae, spec, [frames], device)), 1)
 
 
 @torch.inference_mode()
-def decode_block(vae: VideoVAE, spec: LatentSpec, latents: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+def decode_block(vae: VideoCodec, spec: LatentSpec, latents: Tensor, cache: State) -> tuple[Tensor, State]:
     """Decode the next latents of a video.
 
     Args:
@@ -98,9 +100,26 @@ def decode_block(vae: VideoVAE, spec: LatentSpec, latents: Tensor, cache: Cache)
     return to_pixels(frames), cache
 
 
+def decode_stream(vae: VideoCodec, spec: LatentSpec, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Decode a video of any length as its latents come.
+
+    Args:
+        vae: The VAE.
+        spec: Of its latents.
+        blocks: As for ``decode_block``, in order.
+
+    Yields:
+        uint8 frames ``(T, H, W, 3)`` on the CPU: of each block, or all at the end from a VAE that does not stream.
+    """
+    cache: State = ()
+    for latents in blocks if vae.streams else [torch.cat(list(blocks), 1)]:
+        frames, cache = decode_block(vae, spec, latents, cache)
+        yield frames
+
+
 def _encode_block(
-    vae: VideoVAE, spec: LatentSpec, pixels: Tensor, cache: Cache, device: torch.device
-) -> tuple[Tensor, Cache]:
+    vae: VideoCodec, spec: LatentSpec, pixels: Tensor, cache: State, device: torch.device
+) -> tuple[Tensor, State]:
     mean, _, cache = vae.encode(to_frames(pixels.to(device)), cache)
     return normalise(mean, spec)[0].cpu(), cache
 
