@@ -44,7 +44,9 @@ def train(
     vae: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN|DIR", help="The VAE it was cached with; becomes part of the model.", show_default=_DEFAULT_VAE
+            metavar="RUN|DIR|hf:NAME",
+            help="The VAE it was cached with; becomes part of the model.",
+            show_default=_DEFAULT_VAE,
         ),
     ] = None,
     init: Annotated[
@@ -63,7 +65,7 @@ def train(
 
     Without arguments: the nano recipe on runs/nano/latents, into runs/nano/dit.
     """
-    from soracli.pipelines.find_model import find_model
+    from soracli.pipelines.find_model import find_model, find_vae
     from soracli.pipelines.recipes import DitTrainRecipe
     from soracli.recipe.find import find_recipe
     from soracli.recipe.load import load_recipe
@@ -71,7 +73,7 @@ def train(
     name = recipe or _DEFAULT_RECIPE
     loaded = load_recipe(DitTrainRecipe, find_recipe(name), set_ or [])
     cache = latents or default_input(_DEFAULT_LATENTS, "--latents", "sora latents cache")
-    model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_model(vae)
+    model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_vae(vae)
     start = find_model(init) if init else None
     run, speaks = out or default_run(name), is_speaker()
     if dry_run:

@@ -38,7 +38,11 @@ def cache(
     recipe: RecipeArgument = None,
     vae: Annotated[
         str | None,
-        typer.Option(metavar="RUN|DIR", help="A finished run or a model folder.", show_default=_DEFAULT_VAE),
+        typer.Option(
+            metavar="RUN|DIR|hf:NAME",
+            help="A finished run, a model folder, or a published VAE: its folder, or hf:OWNER/NAME.",
+            show_default=_DEFAULT_VAE,
+        ),
     ] = None,
     clips: Annotated[
         Path | None, typer.Option("--clips", metavar="MANIFEST", help="Clips, beside the built-in world.")
@@ -55,14 +59,14 @@ def cache(
 
     Without arguments: the nano recipe with the VAE of runs/nano/vae, into runs/nano/latents.
     """
-    from soracli.pipelines.find_model import find_model
+    from soracli.pipelines.find_model import find_vae
     from soracli.pipelines.recipes import LatentsCacheRecipe
     from soracli.recipe.find import find_recipe
     from soracli.recipe.load import load_recipe
 
     name = recipe or _DEFAULT_RECIPE
     loaded = load_recipe(LatentsCacheRecipe, find_recipe(name), set_ or [])
-    model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_model(vae)
+    model = default_input(_DEFAULT_VAE, "--vae", "sora vae train") if vae is None else find_vae(vae)
     folder = out or default_run(name)
     if dry_run:
         from soracli.pipelines.plan_latents import plan_latents

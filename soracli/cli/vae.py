@@ -96,7 +96,13 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="nano, a model folder, or a finished run.")] = "nano",
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="nano, a model folder, a finished run, or a published VAE: its folder, or hf:OWNER/NAME.",
+        ),
+    ] = "nano",
     clips: Annotated[
         Path | None,
         typer.Option("--clips", metavar="MANIFEST", help="Judge all validation clips of this list too."),
@@ -119,10 +125,10 @@ def evaluate(
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists; give another name, or --overwrite")
     from soracli.pipelines.evaluate_vae import evaluate_vae
-    from soracli.pipelines.find_model import find_model
+    from soracli.pipelines.find_model import find_vae
 
     report = evaluate_vae(
-        find_model(model),
+        find_vae(model),
         clips=clips,
         world=world,
         seed=seed,

@@ -109,8 +109,10 @@ def decode(
 
 def _parse_tile(text: str) -> Tile:
     words = text.strip().lower().removesuffix("px")
-    if words == "auto" or words == "off":
-        return words
+    if words == "auto":
+        return "auto"
+    if words == "off":
+        return "off"
     if words.isascii() and words.isdecimal() and int(words) > 0:
         return int(words)
     guess = nearest(words, ["auto", "off"])

@@ -2,11 +2,13 @@
 
 Axes: B batch, C channels, T frames or latent frames, H rows, W columns. Sums of floats depend on the shapes of tensors,
 so one call over everything and many calls over chunks run the same blocks (and the same tiles of large frames, each
-with a cache of its own): the result does not depend on how a caller cuts a video, to the last bit.
+with a cache of its own): the result does not depend on how a caller cuts a video, to the last bit. A VAE that does not
+stream, as some published ones, is given the whole video; then memory grows with its length.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 from typing import Final
@@ -16,9 +18,8 @@ from torch import Tensor
 
 from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.layers.causal import Cache
 from soracli.models.tiles import TileGrid, Tiling
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import State, VideoCodec
 
 BLOCK_LATENTS: Final = 4
 """Latent frames encoded or decoded at once, if nothing else is asked for."""
@@ -63,7 +64,7 @@ def hold_last(chunks: Iterable[Tensor], spec: LatentSpec) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def encode_stream(
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     chunks: Iterable[Tensor],
     device: torch.device,
@@ -90,8 +91,9 @@ def encode_stream(
     """
     step = spec.compression[0]
     grid: TileGrid | None = None
-    caches: list[Cache] = []
-    for frames in _in_blocks(chunks, chain([1 + (block_latents - 1) * step], repeat(block_latents * step)), 0):
+    caches: list[State] = []
+    first, later = 1 + (block_latents - 1) * step, block_latents * step
+    for frames in _in_blocks(chunks, _sizes(vae, first, later), 0):
         if grid is None:
             grid = TileGrid(*spec.latent_size(*frames.shape[1:3]), tiling)
             caches = [()] * len(grid.tiles)
@@ -104,7 +106,7 @@ def encode_stream(
 
 
 def encode_video(
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     frames: Tensor,
     device: torch.device,
@@ -118,7 +120,7 @@ def encode_video(
 
 @torch.inference_mode()
 def decode_frames(
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     chunks: Iterable[Tensor],
     device: torch.device,
@@ -143,17 +145,17 @@ def decode_frames(
         NumericsError: If the VAE gives numbers that are not finite.
     """
     grid: TileGrid | None = None
-    caches: list[Cache] = []
-    for latents in _in_blocks(chunks, repeat(block_latents), 1):
+    caches: list[State] = []
+    for latents in _in_blocks(chunks, _sizes(vae, block_latents, block_latents), 1):
         if grid is None:
-            grid = TileGrid(*latents.shape[2:], tiling)
+            grid = TileGrid(latents.shape[2], latents.shape[3], tiling)
             caches = [()] * len(grid.tiles)
         frames, caches = _decode_block(vae, spec, latents, caches, grid, device)
         yield frames
 
 
 def decode_stream(
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     chunks: Iterable[Tensor],
     device: torch.device,
@@ -165,32 +167,11 @@ def decode_stream(
     return map(to_pixels, decode_frames(vae, spec, chunks, device, block_latents=block_latents, tiling=tiling))
 
 
-@torch.inference_mode()
-def decode_block(vae: VideoVAE, spec: LatentSpec, latents: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-    """Decode the next latents of a video.
-
-    Args:
-        vae: The VAE.
-        spec: Of its latents.
-        latents: Normalised float32 ``(C, t, H', W')``, on the VAE's device; its weights may be of another type.
-        cache: Of the call before, empty at the start.
-
-    Returns:
-        uint8 frames ``(T, H, W, 3)`` on the CPU, and the cache for the next call.
-
-    Raises:
-        NumericsError: If the VAE gives numbers that are not finite.
-    """
-    dtype = next(vae.parameters()).dtype
-    frames, cache = vae.decode(denormalise(latents[None], spec).to(dtype), cache)
-    return to_pixels(_finite(frames, "decoder")), cache
-
-
 def _encode_block(
-    vae: VideoVAE, spec: LatentSpec, pixels: Tensor, caches: list[Cache], grid: TileGrid, device: torch.device
-) -> tuple[Tensor, list[Cache]]:
+    vae: VideoCodec, spec: LatentSpec, pixels: Tensor, caches: list[State], grid: TileGrid, device: torch.device
+) -> tuple[Tensor, list[State]]:
     dtype, (_, height, width) = next(vae.parameters()).dtype, spec.compression
-    after: list[Cache] = []
+    after: list[State] = []
 
     def parts() -> Iterator[Tensor]:
         for (rows, columns), cache in zip(grid.tiles, caches, strict=True):
@@ -203,10 +184,10 @@ def _encode_block(
 
 
 def _decode_block(
-    vae: VideoVAE, spec: LatentSpec, latents: Tensor, caches: list[Cache], grid: TileGrid, device: torch.device
-) -> tuple[Tensor, list[Cache]]:
+    vae: VideoCodec, spec: LatentSpec, latents: Tensor, caches: list[State], grid: TileGrid, device: torch.device
+) -> tuple[Tensor, list[State]]:
     dtype = next(vae.parameters()).dtype
-    after: list[Cache] = []
+    after: list[State] = []
 
     def parts() -> Iterator[Tensor]:
         for (rows, columns), cache in zip(grid.tiles, caches, strict=True):
@@ -217,6 +198,11 @@ def _decode_block(
             yield frames
 
     return _finite(grid.join(parts(), spec.compression[1:]), "decoder"), after
+
+
+def _sizes(vae: VideoCodec, first: int, later: int) -> Iterator[int]:
+    """Of the blocks that a VAE is given; all there is, if it does not stream."""
+    return chain([first], repeat(later)) if vae.streams else repeat(sys.maxsize)
 
 
 def _in_blocks(chunks: Iterable[Tensor], sizes: Iterator[int], axis: int) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from soracli.models.record import part_folder
 from soracli.models.store import fill_module, load_vae, read_part, save_part
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import encode_text, load_tokenizer, save_tokenizer
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Generator:
     dit: DiT
     text: TextEncoder
     tokenizer: Tokenizer
-    vae: VideoVAE
+    vae: VideoCodec
     spec: LatentSpec
     defaults: Mapping[str, Any]
     model_hash: str

@@ -48,6 +48,8 @@ def read_record(folder: Path, kind: str) -> dict[str, Any]:
         raise ArtifactError(f"{folder} holds no {kind}: {path} is missing") from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if isinstance(record, dict) and "_class_name" in record:
+        raise ArtifactError(f"{folder} holds a {record['_class_name']} of diffusers, not a {kind} of sora's")
     if not isinstance(record, dict) or record.get("kind") != kind:
         found = record.get("kind") if isinstance(record, dict) else None
         raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")

@@ -50,7 +50,7 @@ def decoding_error(
 ) -> SeamError:
     """The error of decoding normalised latents ``(C, T, H, W)`` in tiles, in levels of 8-bit pixels."""
     _, height, width = spec.compression
-    grid = TileGrid(*latents.shape[2:], tiling)
+    grid = TileGrid(latents.shape[2], latents.shape[3], tiling)
     (rows, outer_rows), (columns, outer_columns) = meeting(grid.rows, tiling), meeting(grid.columns, tiling)
     window = latents[:, :, outer_rows.slice(), outer_columns.slice()]
     pairs = zip(

@@ -1,13 +1,13 @@
 """Model folders: ``vae/``, ``dit/``, ``text/`` and ``judge/``, each ``model.safetensors`` and ``config.json``.
 
 Loadable with nothing but this package; nothing is ever unpickled. Weights may be stored in bfloat16 and are float32
-in memory. The hash of a part is that of its weights and configuration, so any change makes another part.
+in memory. A VAE may be a published one (``soracli.models.published_files``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
-from soracli.core.files import finish_file, write_json_atomic
+from soracli.core.files import finish_file, machine_error, write_json_atomic
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import QuantisedVAEConfig, VAEConfig
+from soracli.models.part_hash import hash_part
+from soracli.models.published_files import find_published
+from soracli.models.published_vae import load_published
 from soracli.models.quantised_vae import build_vae
 from soracli.models.record import FORMAT, part_folder, read_record
+from soracli.models.video_codec import VideoCodec
 from soracli.models.video_vae import VideoVAE
 from soracli.recipe.section import Section
 
@@ -59,7 +63,7 @@ def save_part(
         for name, tensor in weights.items()
     }
     values = config.model_dump(mode="json")
-    part_hash = _hash_of(kind, values, stored)
+    part_hash = hash_part(kind, values, stored)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "model.safetensors.part"
@@ -86,21 +90,13 @@ def read_part(folder: Path, kind: str, section: type[S]) -> tuple[dict[str, Tens
     except (KeyError, ValidationError, OSError, SafetensorError) as error:
         raise ArtifactError(f"{folder} is damaged: {str(error).splitlines()[0]}") from error
     # A file of tensors with a flipped byte, or of another save than config.json, loads without a word.
-    if _hash_of(kind, record["config"], weights) != record.get("hash"):
+    if hash_part(kind, record["config"], weights) != record.get("hash"):
         raise ArtifactError(f"{folder} is damaged: its weights are not those that config.json was written for")
     return (
         {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
         config,
         record,
     )
-
-
-def _hash_of(kind: str, values: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps([kind, values], sort_keys=True).encode())
-    for name, tensor in sorted(stored.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
@@ -133,21 +129,37 @@ def save_vae(
     }
     # As they will be read again, whatever they are stored in.
     encoder = {name: tensor.detach().cpu().to(dtype).float() for name, tensor in vae.encoder.state_dict().items()}
-    numbers["vae_hash"] = _hash_of("encoder", {**vae.config.model_dump(mode="json"), **numbers}, encoder)
+    numbers["vae_hash"] = hash_part("encoder", {**vae.config.model_dump(mode="json"), **numbers}, encoder)
     return save_part(folder, "vae", vae.state_dict(), vae.config, {"latents": numbers, **facts}, dtype)
 
 
-def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE, LatentSpec]:
-    """Read a VAE, a ``QuantisedVAE`` if it was saved as one, and what its latents are.
+def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoCodec, LatentSpec]:
+    """Read a VAE, sora's own (a ``QuantisedVAE`` if it was saved as one) or a published one, and what its latents are.
 
     Args:
-        model: A VAE's folder, a model folder or a finished run.
+        model: A VAE's folder, a model folder or a finished run; or a folder of ``diffusers``.
         device: Where its weights go.
 
     Raises:
         ArtifactError: If there is none or it is damaged.
+        MachineError: If it is a published one and ``diffusers`` is not installed.
+    """
+    files = find_published(part_folder(model, "vae"))
+    if files is None:
+        return load_video_vae(model, device)
+    vae, spec = load_published(files)
+    return vae.eval().requires_grad_(False).to(device), spec
+
+
+def load_video_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE, LatentSpec]:
+    """Read a VAE of sora's own, for what needs to know how it is built; otherwise as ``load_vae``.
+
+    Raises:
+        ArtifactError: If there is none, it is damaged, or it is a published one.
     """
     folder = part_folder(model, "vae")
+    if (files := find_published(folder)) is not None:
+        raise ArtifactError(f"{folder} holds a published {files.class_name}; a VAE of sora vae train is needed here")
     stated = read_record(folder, "vae").get("config")
     section = QuantisedVAEConfig if isinstance(stated, dict) and "quantiser" in stated else VAEConfig
     weights, config, record = read_part(folder, "vae", section)
@@ -158,3 +170,32 @@ def load_vae(model: Path, device: torch.device | str = "cpu") -> tuple[VideoVAE,
     if spec.compression != config.compression:
         raise ArtifactError(f"{folder} is damaged: its latents are said to be compressed by {spec.compression}")
     return vae.eval().requires_grad_(False).to(device), spec
+
+
+def copy_vae(model: Path, folder: Path, spec: LatentSpec) -> None:
+    """Put a copy of a VAE into a model folder; a published one becomes a part like any other.
+
+    Args:
+        model: As for ``load_vae``.
+        folder: Of the copy, made if missing.
+        spec: Of its latents, as ``load_vae`` gave it.
+
+    Raises:
+        MachineError: If it cannot be written.
+    """
+    source = part_folder(model, "vae")
+    files = find_published(source)
+    weights = source / "model.safetensors" if files is None else files.weights
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "model.safetensors.part"
+        shutil.copyfile(weights, draft)
+        finish_file(draft, folder / "model.safetensors")
+    except OSError as error:
+        raise machine_error(error, folder, "cannot write") from error
+    if files is None or files.hash is not None:
+        record = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    else:
+        numbers = {name: value for name, value in spec.to_dict().items() if name != "vae_hash"}
+        record = {"format": FORMAT, "kind": "vae", "hash": spec.vae_hash, "config": files.config, "latents": numbers}
+    write_json_atomic(folder / "config.json", record)

@@ -119,6 +119,9 @@ class Decoder(nn.Module):
 class VideoVAE(nn.Module):
     """Encoder and decoder; latents here are raw, ``LatentSpec`` normalises them."""
 
+    streams = True
+    """A video may come chunk by chunk."""
+
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.config = config

@@ -30,7 +30,7 @@ from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
 from soracli.models.codec import encode_video
 from soracli.models.store import load_vae
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.recipes import LatentsCacheRecipe
 from soracli.training.device import choose_device
 from soracli.training.ranks import work_share
@@ -110,7 +110,7 @@ def cache_latents(
 
 def plan_jobs(
     recipe: LatentsCacheRecipe,
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     clips: Path | None,
     device: torch.device,
@@ -156,7 +156,7 @@ def plan_jobs(
 
 
 def _world_maker(
-    world: WorldLatentsConfig, numbers: range, images: bool, vae: VideoVAE, spec: LatentSpec, device: torch.device
+    world: WorldLatentsConfig, numbers: range, images: bool, vae: VideoCodec, spec: LatentSpec, device: torch.device
 ) -> Callable[[], Made]:
     def make() -> Made:
         scenes = [sample_scene(world.seed, number) for number in numbers]
@@ -196,7 +196,7 @@ def _clip_maker(
     config: ClipLatentsConfig,
     manifest: Manifest,
     clips: Sequence[Clip],
-    vae: VideoVAE,
+    vae: VideoCodec,
     spec: LatentSpec,
     device: torch.device,
     reporter: Reporter,

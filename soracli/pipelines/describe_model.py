@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 import soracli
 from soracli.core.errors import ArtifactError
+from soracli.models.published_files import find_published
 from soracli.models.record import read_record
 from soracli.pipelines.find_model import SHIPPED
 
@@ -111,6 +112,8 @@ def _part(kind: str, folder: Path, record: Mapping[str, Any]) -> Part:
 
 
 def _kind_of(folder: Path) -> str:
+    if (files := find_published(folder)) is not None and files.hash is None:
+        raise ArtifactError(f"{folder} holds a published {files.class_name}: --vae takes it, sora vae eval measures it")
     for kind in _KINDS:
         try:
             read_record(folder, kind)

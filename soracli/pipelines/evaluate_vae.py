@@ -22,7 +22,7 @@ from soracli.data.image_write import write_contact_sheet
 from soracli.metrics.linear_code import LinearCode, fit_linear_code
 from soracli.metrics.pixel import psnr, ssim
 from soracli.models.store import load_vae
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.sample_clips import ClipSource, SampleClip, excerpt_for, manifest_source, world_source
 from soracli.training.device import choose_device
 
@@ -185,7 +185,7 @@ def evaluate_vae(
 
 
 @torch.inference_mode()
-def decode_again(vae: VideoVAE, frames: Tensor, device: torch.device) -> Tensor:
+def decode_again(vae: VideoCodec, frames: Tensor, device: torch.device) -> Tensor:
     """Frames after encoding (the mean, without noise) and decoding.
 
     Args:
@@ -216,7 +216,7 @@ def as_bytes(video: Tensor) -> Tensor:
 
 
 def _judge(
-    vae: VideoVAE, spec: LatentSpec, source: ClipSource, device: torch.device, reporter: Reporter
+    vae: VideoCodec, spec: LatentSpec, source: ClipSource, device: torch.device, reporter: Reporter
 ) -> tuple[SetReport, list[tuple[str, Frames]]]:
     """Figures on one set, and rows of the picture."""
     with reporter.task(f"fit linear code ({source.name})", source.num_training_clips, "clip") as task:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import soracli
 from soracli.core.errors import ArtifactError, nearest
+from soracli.models.hub import PREFIX, download_vae
 
 SHIPPED = ("nano",)
 """Names of the weights that come with sora."""
@@ -34,3 +35,13 @@ def find_model(name: str) -> Path:
     near = nearest(name, [*SHIPPED, *beside])
     end = f"did you mean '{near}'?" if near else f"name {', '.join(SHIPPED)}, a model folder or a finished run"
     raise ArtifactError(f"no model '{name}'; {end}")
+
+
+def find_vae(name: str) -> Path:
+    """As ``find_model``, where a VAE is asked for: also ``hf:OWNER/NAME``, which is fetched from the hub.
+
+    Raises:
+        ArtifactError: As ``find_model``, and if the hub has no such VAE.
+        MachineError: If the hub cannot be reached.
+    """
+    return download_vae(name) if name.startswith(PREFIX) else find_model(name)

@@ -20,9 +20,8 @@ from soracli.core.progress import Reporter, SilentReporter, Task
 from soracli.data.image_read import Frames
 from soracli.data.image_write import write_contact_sheet
 from soracli.data.video_write import VideoWriter
-from soracli.models.codec import decode_block
+from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
-from soracli.models.layers.causal import Cache
 from soracli.models.tokenizer import encode_text
 from soracli.pipelines.output_names import sheet_name
 from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
@@ -115,6 +114,8 @@ def make_videos(
         set_threads(0)
         generator = load_generator(plan.model, place)
         use_dtype(generator, number_type)
+        if not generator.vae.streams:
+            reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")
         for text in dict.fromkeys([*(job.prompt for job in waiting), plan.negative_prompt]):
             _tell_cut(generator, text, reporter)
         with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
@@ -160,8 +161,7 @@ def _make(
 def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames]:
     """Blocks of frames uint8 ``(T, H, W, 3)``, together exactly as many as planned."""
     left = plan.num_frames
-    cache: Cache = ()
-    for latents in roll_out(
+    blocks = roll_out(
         model,
         job.prompt,
         num_latents=model.spec.latent_frames_covering(plan.num_frames),
@@ -170,16 +170,16 @@ def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames
         seed=job.seed,
         options=plan.options,
         negative_prompt=plan.negative_prompt,
-    ):
-        _check_finite(latents)
-        pixels, cache = decode_block(model.vae, model.spec, latents, cache)
+    )
+    for pixels in decode_stream(model.vae, model.spec, map(_checked, blocks), model.device):
         yield pixels[:left].numpy()
         left -= len(pixels)
 
 
-def _check_finite(latents: Tensor) -> None:
+def _checked(latents: Tensor) -> Tensor:
     if not bool(torch.isfinite(latents).all()):
         raise NumericsError("the model gave numbers that are not finite: try --dtype float32, or a lower guidance")
+    return latents
 
 
 def _stopper(flag: StopFlag, job: Job, done: str) -> Callable[[int, int], None]:

@@ -16,7 +16,7 @@ from soracli.data.latents_record import LatentsRecord
 from soracli.data.video_write import checked_suffix
 from soracli.models.store import load_vae
 from soracli.models.tiles import Tiling, decoder_reach
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.plan_tiles import Tile, choose_tiling, tiles_text
 from soracli.training.device import choose_device
 
@@ -38,7 +38,7 @@ class DecodePlan:
 
     latents: Path
     record: LatentsRecord
-    vae: VideoVAE
+    vae: VideoCodec
     spec: LatentSpec
     block_latents: int
     tiling: Tiling | None
@@ -105,9 +105,9 @@ def plan_decode(
     check_spec(latents, record.spec, model, spec)
     block_latents = spec.latents_within(chunk_frames)
     tiling = choose_tiling(
-        vae.config,
+        vae,
         record.shape[2:],
-        reach=decoder_reach(vae.config),
+        see=decoder_reach,
         block_latents=block_latents,
         tile=tile,
         overlap=tile_overlap,

@@ -19,7 +19,7 @@ from soracli.data.video_info import VideoInfo
 from soracli.data.video_read import probe_video
 from soracli.models.store import load_vae
 from soracli.models.tiles import Tiling, encoder_reach
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.plan_tiles import Tile, choose_tiling, tiles_text
 from soracli.training.device import choose_device
 
@@ -41,7 +41,7 @@ class EncodePlan:
     """
 
     info: VideoInfo
-    vae: VideoVAE
+    vae: VideoCodec
     spec: LatentSpec
     record: LatentsRecord
     block_latents: int
@@ -101,9 +101,9 @@ def plan_encode(
     info = probe_video(video)
     block_latents = spec.latents_within(chunk_frames)
     tiling = choose_tiling(
-        vae.config,
+        vae,
         spec.latent_size_covering(info.height, info.width),
-        reach=encoder_reach(vae.config),
+        see=encoder_reach,
         block_latents=block_latents,
         tile=tile,
         overlap=tile_overlap,

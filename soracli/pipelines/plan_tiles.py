@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, Literal
 
 from soracli.core.errors import UsageError
 from soracli.models.config import VAEConfig
 from soracli.models.tiles import TileGrid, Tiling
+from soracli.models.video_codec import VideoCodec
+from soracli.models.video_vae import VideoVAE
 
 Tile = Literal["auto", "off"] | int
 """``auto`` cuts frames whose layers would be large, ``off`` never cuts; or the side of a tile in pixels."""
@@ -17,10 +20,10 @@ _LARGEST_LAYER: Final = 256 << 20
 
 
 def choose_tiling(
-    config: VAEConfig,
+    vae: VideoCodec,
     size: tuple[int, int],
     *,
-    reach: int,
+    see: Callable[[VAEConfig], int],
     block_latents: int,
     tile: Tile = "auto",
     overlap: int | None = None,
@@ -28,16 +31,22 @@ def choose_tiling(
     """How frames are cut; None: not at all. It depends on nothing of the machine, so the same call gives the same.
 
     Args:
-        config: Of the VAE.
+        vae: The VAE; how far a published one sees is not known, it is given whole frames.
         size: Rows and columns of latents.
-        reach: ``encoder_reach`` or ``decoder_reach``.
+        see: ``encoder_reach`` or ``decoder_reach``.
         block_latents: Latent frames that are computed at once.
         tile: Side of a tile in pixels, overlaps included, rounded down to whole latents; or see ``Tile``.
         overlap: Pixels, rounded up to whole latents; None takes the reach, which is exact, and so does all above it.
 
     Raises:
-        UsageError: If tiles of this side would be nothing but overlaps; names the least that is not.
+        UsageError: If tiles of this side would be nothing but overlaps; names the least that is not. If a published
+            VAE is to be given tiles.
     """
+    if not isinstance(vae, VideoVAE):
+        if isinstance(tile, int):
+            raise UsageError(f"--tile {tile}: a published VAE is given whole frames; use --tile off")
+        return None
+    config, reach = vae.config, see(vae.config)
     side = config.compression[1]
     cells = reach if overlap is None else min(reach, math.ceil(overlap / side))
     if tile == "off":

@@ -23,8 +23,7 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.generator import Generator, load_generator, save_dit
-from soracli.models.record import part_folder
-from soracli.models.store import load_vae
+from soracli.models.store import copy_vae, load_vae
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import encode_text, train_tokenizer
 from soracli.models.tokens import Sample, Tokens, pack_tokens, patchify
@@ -335,7 +334,7 @@ def _write_model(
     averaged = state.ema.module
     assert isinstance(averaged, DiTWithText)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(part_folder(vae, "vae"), folder / "vae", dirs_exist_ok=True)
+    copy_vae(vae, folder / "vae", cache.spec)
     first = next((entry for entry in cache.entries if entry.shape[1] > 1), cache.entries[0])
     rows, columns = cache.spec.compression[1:]
     # What was trained: a sample is never longer than its video.

@@ -22,7 +22,7 @@ from soracli.data.frame_pool import FramePool, draw_shape
 from soracli.data.world.clips import world_frames
 from soracli.models.config import VAEConfig, with_quantiser
 from soracli.models.quantised_vae import build_vae, freeze_encoder, start_from
-from soracli.models.store import load_vae, save_vae
+from soracli.models.store import load_video_vae, save_vae
 from soracli.models.vae_loss import psnr
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
@@ -169,7 +169,7 @@ def load_start(init: Path | None, recipe: VaeTrainRecipe) -> tuple[VideoVAE, Lat
         if recipe.train == "decoder":
             raise UsageError('train = "decoder" keeps the encoder as it is: give the VAE it belongs to with --init')
         return None
-    vae, spec = load_vae(init)
+    vae, spec = load_video_vae(init)
     wanted = with_quantiser(recipe.vae, recipe.quantiser).model_dump()
     found = vae.config.model_dump()
     # Encoder and decoder are the same with and without a quantiser; only a decoder that stays in its place needs both.

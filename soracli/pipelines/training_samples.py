@@ -8,7 +8,7 @@ import torch
 
 from soracli.data.image_write import write_contact_sheet
 from soracli.diffusion.options import SamplingOptions
-from soracli.models.codec import decode_block
+from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator
 from soracli.pipelines.rollout import roll_out
 
@@ -42,7 +42,7 @@ def show_samples(model: Generator, path: Path) -> None:
                 window=model.defaults["window"],
             ),
         )
-        frames, _ = decode_block(model.vae, model.spec, torch.cat(list(blocks), 1), ())
+        frames = torch.cat(list(decode_stream(model.vae, model.spec, blocks, model.device)))
         rows.append((prompt, frames.numpy()))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_contact_sheet(path, rows)

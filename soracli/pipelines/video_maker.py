@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from torch import Tensor
 
 from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.codec import decode_block
+from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
-from soracli.models.layers.causal import Cache
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.evaluate_vae import as_bytes, as_floats
 from soracli.pipelines.plan_generation import GenerationPlan, plan_generation
 from soracli.pipelines.rollout import roll_out
@@ -80,7 +79,7 @@ def open_model(model: Path, device: torch.device) -> VideoMaker:
 
 
 @torch.inference_mode()
-def through_vae(vae: VideoVAE, spec: LatentSpec, frames: Tensor) -> Tensor:
+def through_vae(vae: VideoCodec, spec: LatentSpec, frames: Tensor) -> Tensor:
     """Frames of any number after encoding (the mean, without noise) and decoding, as many.
 
     Args:
@@ -97,19 +96,19 @@ def through_vae(vae: VideoVAE, spec: LatentSpec, frames: Tensor) -> Tensor:
 
 def _make(model: Generator, plan: GenerationPlan, prompt: str, seed: int, seconds: float) -> Tensor:
     num_frames = model.spec.num_frames_for(seconds, plan.fps)
-    cache: Cache = ()
-    parts = []
-    for latents in roll_out(
-        model,
-        prompt,
-        num_latents=model.spec.latent_frames_covering(num_frames),
-        latent_size=model.spec.latent_size(*plan.size),
-        fps=plan.fps,
-        seed=seed,
-        options=plan.options,
-    ):
-        if not bool(torch.isfinite(latents).all()):
-            raise NumericsError(f"the model gave numbers that are not finite for '{prompt}', seed {seed}")
-        frames, cache = decode_block(model.vae, model.spec, latents, cache)
-        parts.append(frames)
-    return torch.cat(parts)[:num_frames]
+
+    def checked() -> Iterator[Tensor]:
+        for latents in roll_out(
+            model,
+            prompt,
+            num_latents=model.spec.latent_frames_covering(num_frames),
+            latent_size=model.spec.latent_size(*plan.size),
+            fps=plan.fps,
+            seed=seed,
+            options=plan.options,
+        ):
+            if not bool(torch.isfinite(latents).all()):
+                raise NumericsError(f"the model gave numbers that are not finite for '{prompt}', seed {seed}")
+            yield latents
+
+    return torch.cat(list(decode_stream(model.vae, model.spec, checked(), model.device)))[:num_frames]

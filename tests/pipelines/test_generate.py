@@ -17,7 +17,7 @@ import soracli
 from soracli.core.errors import NumericsError, Stopped, UsageError
 from soracli.data.video_read import probe_video, read_frames
 from soracli.data.video_record import read_record
-from soracli.models.codec import decode_block
+from soracli.models.codec import decode_stream
 from soracli.models.generator import load_generator
 from soracli.pipelines import generate as module
 from soracli.pipelines.generate import generate
@@ -103,7 +103,7 @@ def test_frames_are_the_decoded_latents(model: Path, workspace: Path) -> None:
         ),
         1,
     )
-    whole = decode_block(generator.vae, generator.spec, latents, ())[0].numpy()
+    whole = torch.cat(list(decode_stream(generator.vae, generator.spec, [latents], generator.device))).numpy()
     together = np.concatenate(blocks)
     assert len(together) == 24 and len(whole) == 25
     assert np.abs(together.astype(int) - whole[:24]).max() <= 1

@@ -1,0 +1,66 @@
+"""Published VAEs by their name on the Hugging Face hub; torch-free. The network is used here alone, when asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from soracli.core.errors import ArtifactError, MachineError
+from soracli.models.published_files import CLASSES, WEIGHTS
+
+PREFIX = "hf:"
+"""Begins a name on the hub, as in ``hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers``."""
+_PLACES = ("vae/", "")
+
+
+def download_vae(name: str) -> Path:
+    """Fetch a VAE into the hub's own cache on this machine; what is there already is not fetched again.
+
+    Args:
+        name: ``hf:OWNER/NAME``: a whole model of ``diffusers``, whose folder ``vae/`` is taken, or a VAE alone.
+
+    Returns:
+        The folder with ``config.json`` and the weights.
+
+    Raises:
+        ArtifactError: If there is no such model, it may not be read, or it has no video VAE that is.
+        MachineError: If ``huggingface_hub`` is missing, or the hub cannot be reached.
+    """
+    repository = name.removeprefix(PREFIX)
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise ArtifactError(f"'{name}' is no name on the hub: write {PREFIX}OWNER/NAME")
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+        )
+    except ImportError as error:
+        raise MachineError(f"{name} needs a package: pip install 'sora-trainer[diffusers]'") from error
+    absent: OSError | None = None
+    try:
+        for place in _PLACES:
+            try:
+                config = Path(hf_hub_download(repository, f"{place}config.json"))
+            except LocalEntryNotFoundError as error:  # without a network it may still lie in the other place
+                absent = error
+                continue
+            except EntryNotFoundError:
+                continue
+            # Before the weights, which may be gigabytes of something else.
+            if json.loads(config.read_text(encoding="utf-8")).get("_class_name") in CLASSES:
+                hf_hub_download(repository, f"{place}{WEIGHTS}")
+                return config.parent
+        if absent is not None:
+            raise absent
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ArtifactError(f"no model '{name}' that may be read without leave: {_first_line(error)}") from error
+    except (OSError, ValueError) as error:
+        raise MachineError(f"cannot fetch {name}: {_first_line(error)}") from error
+    raise ArtifactError(f"{name} holds none of the VAEs that are read: {', '.join(CLASSES)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
