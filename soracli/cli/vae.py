@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soracli.cli import vae_files
-from soracli.cli.console import TerminalReporter, print_json, print_result, print_table
-from soracli.cli.options import (
-    DeviceOption,
-    DryRunOption,
-    JsonOption,
-    OverwriteOption,
-    RecipeArgument,
-    SetOption,
-)
+from soracli.cli import vae_eval, vae_files
+from soracli.cli.console import TerminalReporter, print_json, print_result
+from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run, is_speaker
-from soracli.core.errors import UsageError
 from soracli.core.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
-    from soracli.pipelines.evaluate_vae import Scores, VaeReport
     from soracli.pipelines.plan_vae import VaePlan
 
 app = typer.Typer(help="Train, measure and use the video VAE.", rich_markup_mode=None)
@@ -94,52 +85,9 @@ def train(
         print_result(done)
 
 
-@app.command("eval")
-def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="nano, a model folder, a finished run, or a published VAE: its folder, or hf:OWNER/NAME.",
-        ),
-    ] = "nano",
-    clips: Annotated[
-        Path | None,
-        typer.Option("--clips", metavar="MANIFEST", help="Judge all validation clips of this list too."),
-    ] = None,
-    world: Annotated[
-        int, typer.Option("--world", min=0, metavar="N", help="Held-out scenes of the built-in world; 0: none.")
-    ] = 32,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="PICTURE", help="A .png of originals and both decoded, side by side."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Which scenes and backgrounds.")
-    ] = 0,
-    device: DeviceOption = "auto",
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
-) -> None:
-    """PSNR and SSIM on held-out clips, whole and inside objects, beside a linear code of equal compression."""
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} exists; give another name, or --overwrite")
-    from soracli.pipelines.evaluate_vae import evaluate_vae
-    from soracli.pipelines.find_model import find_vae
-
-    report = evaluate_vae(
-        find_vae(model),
-        clips=clips,
-        world=world,
-        seed=seed,
-        device=device,
-        picture=out,
-        reporter=TerminalReporter(),
-    )
-    if json:
-        print_json(asdict(report))
-    else:
-        _show(report)
+app.command("eval")(vae_eval.evaluate)
+app.command("encode")(vae_files.encode)
+app.command("decode")(vae_files.decode)
 
 
 def _plan_text(plan: VaePlan) -> str:
@@ -155,33 +103,3 @@ def _plan_text(plan: VaePlan) -> str:
             f"out: {plan.out} ({'a run is there and would go on' if plan.resumes else 'new'})",
         ]
     )
-
-
-def _show(report: VaeReport) -> None:
-    time, height, width = report.compression
-    rows = [
-        (found.name, name, *_cells(scores))
-        for found in report.sets
-        for name, scores in (("VAE", found.vae), ("linear", found.linear_code))
-    ]
-    print_result(
-        f"{report.model}: {report.channels} channels at {time}x{height}x{width}, "
-        f"1 number for {report.ratio:g} of the video"
-    )
-    print_table(("clips", "code", "PSNR dB", "SSIM", "PSNR objects", "SSIM objects"), rows)
-    for found in report.sets:
-        print_result(f"{found.name}: {found.protocol}; {found.num_masked} of {found.num_clips} have masks of objects")
-    print_result(f"protocol: {report.protocol}")
-
-
-def _cells(scores: Scores) -> tuple[str, str, str, str]:
-    return (
-        f"{scores.psnr:.2f}",
-        f"{scores.ssim:.4f}",
-        "-" if scores.psnr_objects is None else f"{scores.psnr_objects:.2f}",
-        "-" if scores.ssim_objects is None else f"{scores.ssim_objects:.4f}",
-    )
-
-
-app.command("encode")(vae_files.encode)
-app.command("decode")(vae_files.decode)

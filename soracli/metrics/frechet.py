@@ -65,6 +65,26 @@ def frechet_floor(reference: Tensor, num_samples: int, seed: int = 0) -> float:
     return frechet_distance(reference[order[:num_samples]], reference[order[num_samples : 2 * num_samples]])
 
 
+def interleaved_distance(features: Tensor, reference: Tensor) -> float:
+    """Fréchet distance between copies and originals that are never the same samples.
+
+    The even rows of the one against the odd rows of the other, and the other way round; the mean of both. With the
+    reference itself for ``features`` it is the floor: what perfect copies would score, at the same number of samples.
+    With neighbouring frames of videos as rows both halves show the same things, so the floor is low.
+
+    Args:
+        features: ``(N, D)`` of the copies, N at least 4.
+        reference: ``(N, D)`` of the originals, in the same order.
+
+    Raises:
+        ValueError: If there are fewer rows, or other numbers of them.
+    """
+    if len(features) != len(reference):
+        raise ValueError(f"need as many copies as originals, got {len(features)} and {len(reference)}")
+    first = frechet_distance(features[0::2], reference[1::2])
+    return (first + frechet_distance(features[1::2], reference[0::2])) / 2
+
+
 def kernel_distance(features: Tensor, reference: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel ``(x . y / D + 1)^3``; may be slightly negative.
 

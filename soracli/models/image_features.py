@@ -75,9 +75,35 @@ def picture_features(network: nn.Module, frames: Tensor) -> Tensor:
     forward: Any = network.forward_features
     rows = []
     for some in frames.split(_BATCH):
-        pictures = some.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        rows.append(forward(pictures).mean((2, 3)).float().cpu())
+        rows.append(forward(_pictures(some, device)).mean((2, 3)).float().cpu())
     return torch.cat(rows) if rows else torch.zeros(0, WIDTH)
+
+
+@torch.inference_mode()
+def picture_layers(network: nn.Module, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What the network sees of pictures on its way: maps at a half to a 32nd of their size, and their features.
+
+    Args:
+        network: Of ``load_feature_network``.
+        frames: ``(N, H, W, 3)`` uint8, N at least 1.
+
+    Returns:
+        Maps ``(N, C, H / 2^k, W / 2^k)`` for k from 1 to 5, where the network is, and the ``(N, 1280)`` of
+        ``picture_features``.
+    """
+    device = next(network.parameters()).device
+    forward: Any = network.forward_intermediates
+    parts = []
+    for some in frames.split(_BATCH):
+        last, maps = forward(_pictures(some, device))
+        parts.append(([layer.float() for layer in maps], last.mean((2, 3)).float().cpu()))
+    layers = [torch.cat(layer) for layer in zip(*(maps for maps, _ in parts), strict=True)]
+    return layers, torch.cat([features for _, features in parts])
+
+
+def _pictures(frames: Tensor, device: torch.device) -> Tensor:
+    """``(N, H, W, 3)`` uint8 to what the network was trained on, ``(N, 3, H, W)`` in [-1, 1]."""
+    return frames.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _read_arrays(path: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:

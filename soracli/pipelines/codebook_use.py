@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,13 +12,13 @@ from soracli.metrics.codebook import CodebookUse, codebook_use, count_tokens, em
 from soracli.models.codec import to_frames
 from soracli.models.layers.causal import Cache
 from soracli.models.quantised_vae import QuantisedVAE
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 
 _BLOCK_LATENTS = 4
 """Latent frames that are encoded at once."""
 
 
-def codebook_report(vae: VideoVAE, clips: Iterable[Tensor]) -> CodebookUse | None:
+def codebook_report(vae: VideoCodec, clips: Iterable[Tensor]) -> CodebookUse | None:
     """Count the tokens of clips, in memory that depends on neither their length nor their number.
 
     Args:
@@ -42,23 +41,6 @@ def codebook_report(vae: VideoVAE, clips: Iterable[Tensor]) -> CodebookUse | Non
     if not int(counts.sum()):
         raise DataError("no clips to count tokens of: name some with --clips or --world")
     return codebook_use(counts, vae.levels)
-
-
-def codebook_lines(use: CodebookUse) -> list[str]:
-    """A report for people, a sentence a line."""
-    by_dimension = [
-        f"{sum(share > 0 for share in shares)}/{len(shares)} {_entropy_bits(shares):.2f}" for shares in use.level_shares
-    ]
-    return [
-        f"codebook: {use.num_used} of {use.num_codes} codes in use ({use.used_share:.1%}) by {use.num_tokens} tokens, "
-        f"{use.reachable_share:.1%} of what so many tokens could use; {use.num_dead} never",
-        f"perplexity: {use.perplexity:.1f} ({use.entropy_bits:.2f} bits a token)",
-        f"levels in use and their bits, by dimension: {', '.join(by_dimension)}",
-    ]
-
-
-def _entropy_bits(shares: Sequence[float]) -> float:
-    return -sum(share * math.log2(share) for share in shares if share)
 
 
 @torch.inference_mode()

@@ -1,32 +1,26 @@
-"""Clips to fit and judge codes on: excerpts of world scenes and of a manifest's files, with the masks of their objects.
+"""Excerpts to fit and judge codes on: of world scenes and of a manifest's files, with the masks of their objects.
 
 Axes: T frames, H rows, W columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.compose import compose_over_random
-from soracli.data.manifest import Clip, Manifest, read_manifest
+from soracli.data.manifest import Clip, Manifest
 from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
 from soracli.data.world.grammar import Split
-from soracli.training.seeding import data_order, derive_seed
+from soracli.training.seeding import derive_seed
 
 NUM_FRAMES, SIDE, FPS = 17, 128, 12.0
 """Excerpts are the first 17 frames at 12 frames a second of 128 x 128 pixels, as near as the compression allows."""
-WORLD_SEEDS = 1_000_000
-"""Scenes are of the world ``WORLD_SEEDS + seed``; recipes use small numbers."""
-TRAINING_CLIPS = 64
-"""Clips that the linear code is fitted on, at most."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +55,6 @@ class Excerpt:
     height: int
     width: int
     fps: float
-
-
-@dataclass(frozen=True)
-class ClipSource:
-    """A set of clips in two halves.
-
-    Attributes:
-        name: ``world`` or ``clips``.
-        num_clips: Clips held out.
-        num_training_clips: Clips to fit on.
-        held_out: Reads the clips held out, one after the other.
-        training: Reads those to fit on.
-        protocol: Which clips these are, for people.
-    """
-
-    name: str
-    num_clips: int
-    num_training_clips: int
-    held_out: Callable[[], Iterator[SampleClip]]
-    training: Callable[[], Iterator[SampleClip]]
-    protocol: str
 
 
 def world_clips(world_seed: int, count: int, split: Split, excerpt: Excerpt) -> Iterator[SampleClip]:
@@ -123,59 +96,24 @@ def manifest_clips(manifest: Manifest, clips: Sequence[Clip], seed: int, excerpt
         yield SampleClip(clip.original_name, torch.from_numpy(frames), None if bool(inside.all()) else inside)
 
 
-def excerpt_for(spec: LatentSpec) -> Excerpt:
-    """The excerpts that a VAE is judged on: as near to the standard as its compression allows."""
-    time, height, width = spec.compression
+def excerpt_for(spec: LatentSpec, size: tuple[int, int] | None = None) -> Excerpt:
+    """The excerpts that a VAE is judged on: as near to the standard as its compression allows.
+
+    Args:
+        spec: Of its latents.
+        size: Another height and width; None is the standard.
+
+    Raises:
+        UsageError: If the size is no multiple of the compression; names the nearest.
+    """
+    time, rows, columns = spec.compression
+    if size is None:
+        size = max(1, SIDE // rows) * rows, max(1, SIDE // columns) * columns
+    spec.latent_size(*size)
     return Excerpt(
         num_frames=1 + max(1, (NUM_FRAMES - 1) // time) * time,
         step=time,
-        height=max(1, SIDE // height) * height,
-        width=max(1, SIDE // width) * width,
+        height=size[0],
+        width=size[1],
         fps=FPS,
-    )
-
-
-def world_source(count: int, seed: int, excerpt: Excerpt) -> ClipSource:
-    """Scenes with held-out combinations, and scenes to fit on, of a world that no recipe uses."""
-    world = WORLD_SEEDS + seed
-    return ClipSource(
-        name="world",
-        num_clips=count,
-        num_training_clips=TRAINING_CLIPS,
-        held_out=lambda: world_clips(world, count, "held_out", excerpt),
-        training=lambda: world_clips(world, TRAINING_CLIPS, "train", excerpt),
-        protocol=(
-            f"{count} scenes of the world {world} with held-out combinations, first {excerpt.num_frames} frames at "
-            f"{excerpt.fps:g} fps, {excerpt.width}x{excerpt.height}; linear code fitted on {TRAINING_CLIPS} scenes of "
-            "the training combinations"
-        ),
-    )
-
-
-def manifest_source(path: Path, seed: int, excerpt: Excerpt) -> ClipSource:
-    """All validation clips of a manifest, and some of its training clips.
-
-    Raises:
-        DataError: If the manifest cannot be read or lacks a split.
-    """
-    manifest = read_manifest(path)
-    splits: dict[str, list[Clip]] = {"train": [], "validation": []}
-    for clip in manifest.clips:
-        splits[clip.split].append(clip)
-    for split, found in splits.items():
-        if not found:
-            raise DataError(f"{path}: no clip of the split '{split}'; evaluation needs both train and validation")
-    held_out, train = splits["validation"], splits["train"]
-    chosen = [train[int(index)] for index in data_order(seed, len(train), 0)[:TRAINING_CLIPS]]
-    return ClipSource(
-        name="clips",
-        num_clips=len(held_out),
-        num_training_clips=len(chosen),
-        held_out=lambda: manifest_clips(manifest, held_out, seed, excerpt),
-        training=lambda: manifest_clips(manifest, chosen, seed, excerpt),
-        protocol=(
-            f"all {len(held_out)} validation clips of {path}, first {excerpt.num_frames} frames at most at "
-            f"{excerpt.fps:g} fps at most, {excerpt.width}x{excerpt.height} cut from the middle, transparent ones over "
-            f"random backgrounds (seed {seed}); linear code fitted on {len(chosen)} of {len(train)} training clips"
-        ),
     )

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.codec import decode_stream
+from soracli.models.codec import decode_stream, to_frames, to_pixels
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.video_codec import VideoCodec
-from soracli.pipelines.evaluate_vae import as_bytes, as_floats
 from soracli.pipelines.plan_generation import GenerationPlan, plan_generation
 from soracli.pipelines.rollout import roll_out
 from soracli.training.device import choose_dtype, set_threads
@@ -90,8 +89,8 @@ def through_vae(vae: VideoCodec, spec: LatentSpec, frames: Tensor) -> Tensor:
     weight = next(vae.parameters())
     missing = spec.video_frames(spec.latent_frames_covering(len(frames))) - len(frames)
     padded = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
-    decoded = vae.decode(vae.encode(as_floats(padded).to(weight))[0])[0]
-    return as_bytes(decoded.float().cpu())[: len(frames)]
+    decoded = vae.decode(vae.encode(to_frames(padded).to(weight))[0])[0]
+    return to_pixels(decoded)[: len(frames)]
 
 
 def _make(model: Generator, plan: GenerationPlan, prompt: str, seed: int, seconds: float) -> Tensor:

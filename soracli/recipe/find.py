@@ -1,4 +1,4 @@
-"""Recipe names and where the files are: ``nano/vae`` is ``recipes/nano/vae.toml``."""
+"""Recipe names and where the files are: ``nano/vae`` is ``recipes/nano/vae.toml``, its curve is beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from soracli.core.errors import MachineError, UsageError, nearest
 
 SAVED_NAME = "recipe.toml"
 """The file in a run folder that holds its resolved recipe."""
+
+_REFERENCE_FOLDER = "reference"
+"""Folder beside recipes that holds the reference curves made with them."""
 
 
 def recipe_folder() -> Path:
@@ -54,6 +57,36 @@ def find_recipe(name_or_path: str) -> Path:
         if (choice / SAVED_NAME).is_file():
             return choice / SAVED_NAME
     raise UsageError(_not_found(name_or_path, path))
+
+
+def list_references() -> list[str]:
+    """The recipes whose reference curves come with sora, sorted: ``nano/vae`` is ``nano/reference/vae.json``."""
+    folder = recipe_folder()
+    found = (path.relative_to(folder) for path in folder.rglob(f"{_REFERENCE_FOLDER}/*.json"))
+    return sorted((path.parent.parent / path.stem).as_posix() for path in found)
+
+
+def find_reference(name_or_path: str) -> Path:
+    """The file of a reference curve.
+
+    Args:
+        name_or_path: The name of a recipe, such as ``nano/vae``, or a path. What ends in ``.json`` or begins with ``.``
+            or ``/`` is a path first, anything else a name first.
+
+    Raises:
+        UsageError: If there is none; names the nearest.
+    """
+    path = Path(name_or_path)
+    is_path = path.suffix == ".json" or path.is_absolute() or name_or_path.startswith((".", "~"))
+    name = path.with_suffix("") if path.suffix in (".json", ".toml") else path
+    named = recipe_folder() / name.parent / _REFERENCE_FOLDER / f"{name.name}.json"
+    for choice in [path.expanduser(), named] if is_path else [named, path]:
+        if choice.is_file():
+            return choice
+    names = list_references()
+    alike = _nearest_names(name.as_posix(), names)
+    end = f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(names) or 'none'}"
+    raise UsageError(f"no reference '{name_or_path}'; {end}; one is made of a run by: sora compare RUN --write FILE")
 
 
 def _not_found(name: str, path: Path) -> str:

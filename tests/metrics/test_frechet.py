@@ -12,6 +12,7 @@ from soracli.metrics.frechet import (
     frechet_distance,
     frechet_floor,
     gaussian_frechet_distance,
+    interleaved_distance,
     kernel_distance,
     project,
 )
@@ -97,3 +98,24 @@ def test_sets_that_do_not_fit_are_refused(shapes: tuple[tuple[int, ...], tuple[i
     for distance in (frechet_distance, kernel_distance):
         with pytest.raises(ValueError):
             distance(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
+
+
+def test_interleaved_halves_against_halves_cut_by_hand() -> None:
+    real, made = _normal(7, 40, 4), _normal(8, 40, 4) + 1
+    even, odd = [0, 2, 4], [1, 3, 5]
+    for number in range(3, 20):
+        even.append(2 * number)
+        odd.append(2 * number + 1)
+    expected = (frechet_distance(made[even], real[odd]) + frechet_distance(made[odd], real[even])) / 2
+    assert interleaved_distance(made, real) == pytest.approx(expected)
+    floor = interleaved_distance(real, real)
+    assert floor == pytest.approx(frechet_distance(real[even], real[odd])) and floor < expected
+    with pytest.raises(ValueError, match="as many copies"):
+        interleaved_distance(made[:-1], real)
+
+
+def test_neighbours_in_time_have_a_low_floor() -> None:
+    """Rows that come in like pairs, as frames do: halves of pairs are nearer than halves of anything."""
+    scenes = _normal(9, 30, 4)
+    frames = scenes.repeat_interleave(2, 0) + 0.05 * _normal(10, 60, 4)
+    assert interleaved_distance(frames, frames) < 0.1 * frechet_floor(frames, 30)

@@ -10,7 +10,7 @@ from torch import Tensor
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import sha256_file
 from soracli.models import image_features
-from soracli.models.image_features import find_feature_weights, load_feature_network, picture_features
+from soracli.models.image_features import find_feature_weights, load_feature_network, picture_features, picture_layers
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,12 @@ def test_arrays_are_those_that_torch_wrote(written: tuple[Path, list[Tensor]], m
     assert features.shape == (35, 1280) and features.isfinite().all()
     assert torch.allclose(picture_features(network, frames[33:34])[0], features[33], atol=1e-4)
     assert picture_features(network, frames[:0]).shape == (0, 1280)
+    layers, same = picture_layers(network, frames)
+    assert torch.allclose(same, features, atol=1e-5)
+    assert [tuple(layer.shape) for layer in layers] == [
+        (35, channels, side, side) for channels, side in ((16, 16), (24, 8), (40, 4), (112, 2), (320, 1))
+    ]
+    assert torch.allclose(picture_layers(network, frames[33:34])[0][2][0], layers[2][33], atol=1e-4)
 
 
 def test_another_file_is_refused(written: tuple[Path, list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:

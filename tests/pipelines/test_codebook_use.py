@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from soracli.cli.vae_eval import codebook_lines
 from soracli.core.errors import DataError
 from soracli.metrics.codebook import CodebookUse
 from soracli.models.config import QuantiserConfig, with_quantiser
 from soracli.models.quantised_vae import QuantisedVAE, build_vae
-from soracli.pipelines.codebook_use import codebook_lines, codebook_report
+from soracli.pipelines.codebook_use import codebook_report
 from tests.models.tiny import VAE, stir, tiny_vae
 
 

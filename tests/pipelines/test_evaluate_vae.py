@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from PIL import Image
 from soracli.core.errors import ArtifactError, DataError, NumericsError, UsageError
 from soracli.data.manifest import Clip, clip_id_of, write_manifest
 from soracli.data.world.clips import world_frames
+from soracli.metrics.latent_health import latent_health
 from soracli.models.config import VAEConfig
 from soracli.models.store import load_vae, save_vae
 from soracli.models.video_vae import VideoVAE
-from soracli.pipelines import sample_clips
-from soracli.pipelines.evaluate_vae import VaeReport, as_bytes, as_floats, evaluate_vae
-from soracli.pipelines.sample_clips import WORLD_SEEDS, Excerpt, manifest_clips
+from soracli.pipelines import clip_sources, sample_clips, vae_scores
+from soracli.pipelines.clip_sources import WORLD_SEEDS
+from soracli.pipelines.evaluate_vae import encode_and_decode, evaluate_vae
+from soracli.pipelines.vae_report import VaeReport
 
 CONFIG = VAEConfig(
     latent_channels=6, patch_size=4, widths=(4, 6), temporal_strides=(2,), encoder_blocks=(1, 1), decoder_blocks=(1, 1)
@@ -28,7 +31,8 @@ CONFIG = VAEConfig(
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_clips, "SIDE", 32)
     monkeypatch.setattr(sample_clips, "NUM_FRAMES", 5)
-    monkeypatch.setattr(sample_clips, "TRAINING_CLIPS", 3)
+    monkeypatch.setattr(clip_sources, "TRAINING_CLIPS", 3)
+    monkeypatch.setattr(vae_scores, "find_feature_weights", lambda: None)  # its network is slow to load
 
 
 @pytest.fixture
@@ -115,12 +119,33 @@ def test_world_figures_equal_a_second_computation(model: Path) -> None:
     assert found.linear_code.psnr > found.vae.psnr + 5  # a VAE that has learnt nothing
     assert "1000004" in found.protocol and "held-out" in found.protocol and "means over clips" in report.protocol
     assert (report.channels, report.compression, report.ratio) == (6, (2, 8, 8), 64)
+    assert set(report.missing) == {"perceptual, Fréchet"} and found.vae.frechet is found.vae.perceptual is None
+    assert found.vae.vmaf is not None and found.linear_code.vmaf is not None
+    assert found.vae.vmaf < found.linear_code.vmaf
 
 
-def test_clips_of_a_manifest(model: Path, manifest: Path) -> None:
-    report = evaluate_vae(model / "model/vae", clips=manifest, device="cpu", picture=Path("side.png"))
+def test_latents_are_those_of_the_encoder(model: Path) -> None:
+    mean, std = torch.arange(6) / 10, torch.arange(6) + 1.0
+    save_vae(model / "model/vae", VideoVAE(CONFIG), mean, std, {})
+    (found,) = evaluate_vae(model, world=2, device="cpu").sets
+    vae, spec = load_vae(model)
+    encoded = []
+    for index in range(2):
+        frames, _ = world_frames(WORLD_SEEDS, index, num_frames=5, fps=12, height=32, width=32, split="held_out")
+        encoded.append(vae.encode(frames.permute(3, 0, 1, 2)[None] / 127.5 - 1)[:2])
+    expected = latent_health([one[0][0] for one in encoded], [one[1][0].exp() for one in encoded], spec.mean, spec.std)
+    assert asdict(found.latents) == {
+        key: pytest.approx(value, nan_ok=True) if isinstance(value, float) else value
+        for key, value in asdict(expected).items()
+    }
+    assert found.linear_latents.noise is None and found.linear_latents.effective_channels > 1
+
+
+def test_clips_of_a_manifest(model: Path, manifest: Path, workspace: Path) -> None:
+    report = evaluate_vae(model / "model/vae", clips=[manifest], device="cpu", picture=Path("side.png"))
     (found,) = report.sets
-    assert (found.name, found.num_clips, found.num_masked, found.num_training_clips) == ("clips", 3, 3, 3)
+    assert (found.name, found.num_clips, found.num_masked, found.num_training_clips) == (workspace.name, 3, 3, 3)
+    assert found.num_still == 2  # a picture has no next frame
     assert found.linear_code.psnr_objects is not None and found.linear_code.ssim_objects is not None
     assert json.loads(json.dumps(asdict(report)))["picture"] == "side.png"
     with Image.open("side.png") as picture:
@@ -129,35 +154,41 @@ def test_clips_of_a_manifest(model: Path, manifest: Path) -> None:
 
 def test_the_same_seed_gives_the_same_report(model: Path, manifest: Path) -> None:
     def run(seed: int) -> VaeReport:
-        return evaluate_vae(model, clips=manifest, world=2, seed=seed, device="cpu")
+        return evaluate_vae(model, clips=[manifest], world=2, seed=seed, device="cpu")
 
     first = run(0)
     assert run(0) == first
     assert [found.vae.psnr for found in run(1).sets] != [found.vae.psnr for found in first.sets]
 
 
-def test_excerpts_are_as_long_as_clips_allow_and_masks_follow_alpha(manifest: Path) -> None:
-    source = sample_clips.manifest_source(manifest, 0, Excerpt(num_frames=5, step=2, height=32, width=32, fps=12))
-    clips = {clip.name: clip for clip in source.held_out()}
-    assert {name: len(clip.frames) for name, clip in clips.items()} == {"d.webp": 5, "e.webp": 3, "f.png": 1}
-    mask = clips["f.png"].mask
-    assert mask is not None and mask[0, 16, 10] and not mask[0, 2, 2]
-    assert clips["f.png"].frames[0][mask[0]].float().std(0).max() < 30  # one colour inside the disc
+def test_another_size(model: Path, manifest: Path) -> None:
+    report = evaluate_vae(model, clips=[manifest], world=1, size=(40, 24), device="cpu")
+    assert all("24x40" in found.protocol for found in report.sets)
+    assert "VMAF" in report.missing and report.sets[0].vae.vmaf is None
+    assert [len(found.latents.channels) for found in report.sets] == [6, 6]
 
 
-def test_an_opaque_clip_has_no_mask(workspace: Path) -> None:
-    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(workspace / "g.png")
-    write_manifest(workspace / "clips.jsonl", [_clip("g.png", "validation", 1)], {})
-    excerpt = Excerpt(num_frames=5, step=2, height=32, width=32, fps=12)
-    manifest = sample_clips.read_manifest(workspace / "clips.jsonl")
-    (clip,) = manifest_clips(manifest, manifest.clips, 0, excerpt)
-    assert clip.mask is None and bool((clip.frames == 90).all())
+def test_clips_without_training_ones_share_those_of_another(model: Path, manifest: Path, workspace: Path) -> None:
+    write_manifest(workspace / "film.jsonl", [_clip("d.webp", "validation", 8)], {})
+    report = evaluate_vae(model, clips=[workspace / "film.jsonl", manifest], device="cpu")
+    film, emoji = report.sets
+    assert (film.name, emoji.name) == ("film", workspace.name)
+    assert str(manifest) in film.protocol and film.num_training_clips == emoji.num_training_clips == 3
+    alone = evaluate_vae(model, clips=[manifest], device="cpu")
+    assert alone.sets == (emoji,)
 
 
-def test_bytes_and_floats_go_back_and_forth() -> None:
+def test_what_comes_out_is_what_goes_in_for_a_code_without_loss() -> None:
+    class Lossless(VideoVAE):
+        def encode(self, frames: torch.Tensor, cache: Any = ()) -> Any:
+            return frames, torch.full_like(frames, -torch.inf), cache
+
+        def decode(self, latents: torch.Tensor, cache: Any = ()) -> Any:
+            return latents, cache
+
     frames = torch.randint(0, 256, (3, 4, 5, 3), dtype=torch.uint8)
-    assert as_bytes(as_floats(frames)).equal(frames)
-    assert as_floats(frames).shape == (1, 3, 3, 4, 5)
+    mean, variance, decoded = encode_and_decode(Lossless(CONFIG), frames, torch.device("cpu"))
+    assert decoded.equal(frames) and mean.shape == (3, 3, 4, 5) and bool((variance == 0).all())
 
 
 def test_what_is_refused(model: Path, manifest: Path) -> None:
@@ -165,11 +196,15 @@ def test_what_is_refused(model: Path, manifest: Path) -> None:
         evaluate_vae(model)
     with pytest.raises(UsageError, match=r"try x\.png"):
         evaluate_vae(model, world=1, picture=Path("x.jpg"))
+    with pytest.raises(UsageError, match="the nearest is 16x8"):
+        evaluate_vae(model, world=1, size=(10, 17))
+    with pytest.raises(UsageError, match="8x16 are too small"):
+        evaluate_vae(model, world=1, size=(16, 8))
     with pytest.raises(ArtifactError, match="holds no vae"):
         evaluate_vae(model / "elsewhere", world=1)
     write_manifest(manifest, [_clip("a.webp", "train", 8)], {})
     with pytest.raises(DataError, match="no clip of the split 'validation'"):
-        evaluate_vae(model, clips=manifest)
+        evaluate_vae(model, clips=[manifest])
     broken = VideoVAE(CONFIG)
     torch.nn.init.constant_(broken.decoder.head.conv.bias, float("nan"))
     save_vae(model / "model/vae", broken, torch.zeros(6), torch.ones(6), {})

@@ -8,7 +8,7 @@ import pytest
 
 import soracli
 from soracli.core.errors import MachineError, UsageError
-from soracli.recipe.find import find_recipe, list_recipes, recipe_folder
+from soracli.recipe.find import find_recipe, find_reference, list_recipes, list_references, recipe_folder
 
 
 @pytest.fixture
@@ -82,3 +82,48 @@ def test_what_is_not_there_names_the_nearest(wheel: Path, name: str, message: st
     with pytest.raises(UsageError) as caught:
         find_recipe(name)
     assert str(caught.value) == message
+
+
+@pytest.fixture
+def references(wheel: Path) -> Path:
+    """Reference curves of two of the recipes."""
+    for name in ("nano/reference/vae", "base/reference/dit"):
+        (wheel / name).parent.mkdir()
+        (wheel / f"{name}.json").write_text("")
+    (wheel / "nano/other.json").write_text("")
+    return wheel
+
+
+def test_references_lie_beside_their_recipes(references: Path) -> None:
+    assert list_references() == ["base/dit", "nano/vae"]
+    assert list_recipes() == ["base/dit", "nano/dit", "nano/vae"]
+    for name in ("nano/vae", "nano/vae.toml", "nano/vae.json"):
+        assert find_reference(name) == references / "nano/reference/vae.json"
+
+
+def test_references_by_path(references: Path) -> None:
+    Path("nano").mkdir()
+    for file in ("mine.json", "plain", "nano/vae.json"):
+        Path(file).write_text("")
+    for name in ("mine.json", "./mine.json", "plain", "nano/vae.json", str(Path("mine.json").absolute())):
+        assert find_reference(name) == Path(name)
+    assert find_reference("nano/vae") == references / "nano/reference/vae.json", "a name does not depend on the folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nano/vea", "no reference 'nano/vea'; did you mean 'nano/vae'?"),
+        ("large/vae", "no reference 'large/vae'; did you mean 'nano/vae'?"),
+        ("zzz.json", "no reference 'zzz.json'; there are base/dit, nano/vae"),
+    ],
+)
+def test_a_reference_that_is_not_there_names_the_nearest(references: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_reference(name)
+    assert str(caught.value) == f"{message}; one is made of a run by: sora compare RUN --write FILE"
+
+
+def test_without_any_reference_it_says_so(wheel: Path) -> None:
+    with pytest.raises(UsageError, match="there are none; one is made"):
+        find_reference("nano/vae")
