@@ -39,3 +39,18 @@ class OrderConfig(Section):
     """Weight of samples whose two ends are given."""
     scattered: float = Field(0.05, ge=0)
     """Weight of samples with given latents anywhere."""
+
+
+class SamplingConfig(Section):
+    """What the finished model is sampled with unless someone asks for something else; it changes no weight."""
+
+    num_steps: int = Field(12, ge=1, le=1000)
+    """Steps from noise to data of each block."""
+    guidance_scale: float = Field(4.0, ge=0, le=100)
+    """How far a block without a past goes from what it would be without a prompt; 1 is none."""
+    later_guidance_scale: float = Field(4.0, ge=0, le=100)
+    """The same of blocks that go on with what is there; never above ``guidance_scale``."""
+    context_noise: float = Field(0.05, ge=0, lt=1)
+    """Level of noise on a finished block before it is remembered; more forgives more, up to ``flow.context_noise``."""
+    sink: int = Field(0, ge=0)
+    """Latent frames of the beginning that are remembered to the end."""

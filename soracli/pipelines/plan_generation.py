@@ -12,7 +12,7 @@ from typing import Any
 from soracli.core.errors import ArtifactError, UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.video_write import checked_suffix
-from soracli.diffusion.options import SamplingOptions
+from soracli.diffusion.options import SamplingOptions, recommended_options
 from soracli.models.record import part_folder, read_record
 from soracli.pipelines.output_names import output_files
 
@@ -205,10 +205,8 @@ def _defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
 
 def _options(defaults: Mapping[str, Any], num_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
     """The model's recommendations over ours, and what the user asked for over both."""
-    known = SamplingOptions.__dataclass_fields__
-    options = SamplingOptions(**{name: value for name, value in defaults.items() if name in known})
     asked: dict[str, Any] = {"num_steps": num_steps, "guidance_scale": guidance_scale}
-    return replace(options, **{name: value for name, value in asked.items() if value is not None})
+    return replace(recommended_options(defaults), **{name: value for name, value in asked.items() if value is not None})
 
 
 def _fitting(size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool) -> tuple[int, int]:

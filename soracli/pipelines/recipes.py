@@ -12,7 +12,7 @@ from soracli.data.config import (
     VAELossConfig,
     WorldLatentsConfig,
 )
-from soracli.diffusion.config import FlowConfig, OrderConfig
+from soracli.diffusion.config import FlowConfig, OrderConfig, SamplingConfig
 from soracli.models.config import DiTConfig, JudgeConfig, QuantiserConfig, TextEncoderConfig, VAEConfig
 from soracli.recipe.section import Section
 from soracli.training.config import GuardConfig, LoopConfig, OptimiserConfig
@@ -55,6 +55,7 @@ class DitTrainRecipe(Section):
     samples: LatentSamplesConfig = LatentSamplesConfig()
     flow: FlowConfig = FlowConfig()
     order: OrderConfig = OrderConfig()
+    sampling: SamplingConfig = SamplingConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     loop: LoopConfig = LoopConfig()
 

@@ -52,7 +52,7 @@ def roll_out(
         Normalised latents ``(C, t, H, W)`` on the model's device.
     """
     spec = model.spec
-    guides = options.guidance_scale != 1
+    guides = any(options.guidance_of(has_past) != 1 for has_past in (False, True))
     texts = [model.prompt_tokens(prompt)] + ([model.prompt_tokens(negative_prompt)] if guides else [])
     memory = _read_texts(model, texts, latent_size)
     times = torch.tensor(spec.latent_times(num_latents, fps))
@@ -70,10 +70,11 @@ def roll_out(
         )
         shape = (spec.channels, len(index), *latent_size)
         noise = torch.randn(shape, generator=generator_for(seed, "block", number)).to(model.device)
+        scale = options.guidance_of(has_past=number > 0)
 
-        def velocity(x: Tensor, t: float, block: _Block = block) -> Tensor:
+        def velocity(x: Tensor, t: float, block: _Block = block, scale: float = scale) -> Tensor:
             found = _evaluate(model, block, x, t)[0]
-            return guided(found[0], found[1], options.guidance_scale) if guides else found[0]
+            return guided(found[0], found[1], scale) if guides else found[0]
 
         latents = SAMPLERS[options.sampler](velocity, noise, grid)
         yield latents

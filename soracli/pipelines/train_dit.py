@@ -21,6 +21,7 @@ from soracli.core.errors import ArtifactError, Stopped, UsageError
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
+from soracli.diffusion.config import SamplingConfig
 from soracli.models.dit import DiT
 from soracli.models.generator import Generator, load_generator, save_dit
 from soracli.models.store import copy_vae, load_vae
@@ -51,6 +52,8 @@ from soracli.training.seeding import generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
 from soracli.training.state import TrainState, load_train_state, save_train_state
 
+_MAY_CHANGE = (*COMPILE_MAY_CHANGE, *(f"sampling.{key}" for key in SamplingConfig.model_fields))
+"""The same command with other values of these goes on; on a finished run it only writes them into the model."""
 _BANDS = 4
 """Bands of noise level that the loss is reported by."""
 _VALIDATION_SAMPLES = 64
@@ -113,9 +116,7 @@ def train_dit(
         if start is not None:
             resolved["init"] = start.model_hash
         text = recipe_text(recipe, loaded.origins)
-        on_main(
-            lambda: bool(stack.enter_context(open_run(out, text, resolved, COMPILE_MAY_CHANGE, reporter.note))), world
-        )
+        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, _MAY_CHANGE, reporter.note))), world)
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
         seed_global(recipe.loop.seed, "weights")
@@ -343,6 +344,7 @@ def _write_model(
         "fps": first.fps,
         "size": [first.shape[2] * rows, first.shape[3] * columns],
         "shift": recipe.flow.shift,
+        **recipe.sampling.model_dump(),
         "first_block": recipe.order.first_block,
         "block": recipe.order.block,
         "window": max(1, longest - recipe.order.block),

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from soracli.data.image_write import write_contact_sheet
-from soracli.diffusion.options import SamplingOptions
+from soracli.diffusion.options import recommended_options
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator
 from soracli.pipelines.rollout import roll_out
@@ -35,12 +35,7 @@ def show_samples(model: Generator, path: Path) -> None:
             latent_size=model.spec.latent_size(height, width),
             fps=model.defaults["fps"],
             seed=number,
-            options=SamplingOptions(
-                shift=model.defaults["shift"],
-                first_block=model.defaults["first_block"],
-                block=model.defaults["block"],
-                window=model.defaults["window"],
-            ),
+            options=recommended_options(model.defaults),
         )
         frames = torch.cat(list(decode_stream(model.vae, model.spec, blocks, model.device)))
         rows.append((prompt, frames.numpy()))
