@@ -61,17 +61,20 @@ class QuantiserConfig(Section):
     """What makes the latents of a video VAE tokens: nothing, or one of two quantisers without a learnt codebook."""
 
     kind: Literal["none", "fsq", "lfq"] = "none"
-    """none: latents are continuous; fsq: each dimension is rounded to one of a few levels; lfq: each is one bit."""
+    """none: latents are continuous; fsq: each dimension is rounded to one of a few levels; lfq: each is one bit. Codes
+    have no divergence from a normal: ``loss.kl`` counts with none only."""
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
     """fsq: levels of each dimension, 3 to 64; their product is the number of codes (here 64000)."""
     num_bits: int = Field(18, ge=1, le=24)
     """lfq: dimensions of a code, a bit each; there are 2^num_bits codes."""
     entropy: float = Field(0.1, ge=0)
-    """lfq: weight of the entropy loss, which wants each position sure of its code and all codes in use, in nats."""
+    """lfq: weight of the entropy loss, which wants each position sure of its code and all codes in use, in nats;
+    without it a few codes do all the work."""
     commitment: float = Field(0.25, ge=0)
     """lfq: weight of the squared distance between what the encoder gives and the code it becomes."""
     temperature: float = Field(0.1, gt=0)
-    """lfq: how soft the entropy loss takes a bit to be, which is 1 with probability sigmoid(4 value / temperature)."""
+    """lfq: how soft the entropy loss takes a bit to be, which is 1 with probability sigmoid(4 value / temperature).
+    MAGVIT's recipes have 0.01, which learns much slower here: few values are near enough to 0 to get a gradient."""
     group_bits: int = Field(9, ge=1, le=12)
     """lfq: bits whose joint entropy is measured; larger codebooks are taken as groups of so many bits."""
 

@@ -77,7 +77,8 @@ def lfq_entropies(
     is an exact sum over bits. The second, of the mean distribution, is exact up to ``group_bits`` bits; beyond, it is
     the sum over groups of neighbouring bits, the upper bound that Open-MAGVIT2 (Luo et al. 2024, arXiv:2409.04410)
     takes for 2^18 codes.
-    Source: MAGViT-v2, equation 5. Differs from the source: any temperature, where its code has 0.01.
+    Source: the entropy penalty of MAGViT-v2. Differs from the source: the temperature is the caller's; MAGVIT's recipes
+    have 0.01.
 
     Args:
         values: ``(..., D)``, what the encoder gives.

@@ -11,6 +11,7 @@ from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.store import load_vae
 from soracli.pipelines import train_vae as pipeline
 from soracli.pipelines.train_vae import train_vae
+from soracli.training.distributed import World
 from tests.data.clips import make_clip, make_manifest
 from tests.pipelines.runs import Notes, StopAfter, assert_same_run, figures, vae_recipe
 
@@ -170,3 +171,16 @@ def test_a_dimension_that_never_changes_makes_no_broken_model(tmp_path):
     assert spec.std == (1.0, 1.0) and spec.mean == (0.0, 0.0)
     frames = torch.zeros(5, 16, 16, 3, dtype=torch.uint8)
     assert bool((encode_video(vae, spec, frames, torch.device("cpu")) == 0).all())
+
+
+def test_the_mean_over_ranks_has_the_gradient_of_this_rank(monkeypatch):
+    """What two ranks make of it together is in tests/models/test_quantisers.py."""
+    other = [3.0, -1.0]
+    monkeypatch.setattr(
+        pipeline, "all_mean", lambda ours, world: [(a + b) / 2 for a, b in zip(ours, other, strict=True)]
+    )
+    values = torch.tensor([1.0, 2.0], requires_grad=True)
+    mean = pipeline._mean_over_ranks(values, World(0, 2, 0, torch.device("cpu")))
+    assert mean.tolist() == [2.0, 0.5]
+    (gradient,) = torch.autograd.grad((mean * torch.tensor([5.0, 7.0])).sum(), values)
+    assert gradient.tolist() == [5.0, 7.0]
