@@ -52,7 +52,8 @@ def main() -> int:
         rows.append((way, short, long, long / short, (long - idle) / max(1, short - idle)))
         flat &= long <= LIMIT * short
     print(
-        f"{given.model}, {given.size} at {given.fps} fps, {given.chunk_frames} frames at once; torch alone {idle >> 20} MiB"
+        f"{given.model}, {given.size} at {given.fps} fps, {given.chunk_frames} frames at once; "
+        f"torch alone {idle >> 20} MiB"
     )
     print(f"{'':8}{given.seconds[0]:>8} s{given.seconds[1]:>8} s{'ratio':>8}{'without torch':>15}")
     for way, short, long, ratio, rest in rows:

@@ -93,7 +93,7 @@ def encode_stream(
     caches: list[Cache] = []
     for frames in _in_blocks(chunks, chain([1 + (block_latents - 1) * step], repeat(block_latents * step)), 0):
         if grid is None:
-            grid = TileGrid(*spec.latent_size(*frames.shape[1:3]), tiling)
+            grid = TileGrid(spec.latent_size(*frames.shape[1:3]), tiling)
             caches = [()] * len(grid.tiles)
             usable = 1 + (len(frames) - 1) // step * step
         else:
@@ -146,7 +146,7 @@ def decode_frames(
     caches: list[Cache] = []
     for latents in _in_blocks(chunks, repeat(block_latents), 1):
         if grid is None:
-            grid = TileGrid(*latents.shape[2:], tiling)
+            grid = TileGrid(latents.shape[2:], tiling)
             caches = [()] * len(grid.tiles)
         frames, caches = _decode_block(vae, spec, latents, caches, grid, device)
         yield frames
