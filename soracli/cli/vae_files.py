@@ -60,7 +60,10 @@ def encode(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Encode a video of any length in constant memory. sora vae decode gives back its very size, rate and length."""
+    """Encode a video of any length in constant memory. sora vae decode gives back its very size, rate and length.
+
+    Its sound is not kept.
+    """
     given: dict[str, Any] = {"chunk_frames": chunk_frames, "tile": _parse_tile(tile), "tile_overlap": tile_overlap}
     colour = _parse_colour(background)
     from soracli.pipelines.find_model import find_model

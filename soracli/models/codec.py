@@ -95,7 +95,7 @@ def encode_stream(
     first, later = 1 + (block_latents - 1) * step, block_latents * step
     for frames in _in_blocks(chunks, _sizes(vae, first, later), 0):
         if grid is None:
-            grid = TileGrid(*spec.latent_size(*frames.shape[1:3]), tiling)
+            grid = TileGrid(spec.latent_size(*frames.shape[1:3]), tiling)
             caches = [()] * len(grid.tiles)
             usable = 1 + (len(frames) - 1) // step * step
         else:
@@ -148,7 +148,7 @@ def decode_frames(
     caches: list[State] = []
     for latents in _in_blocks(chunks, _sizes(vae, block_latents, block_latents), 1):
         if grid is None:
-            grid = TileGrid(latents.shape[2], latents.shape[3], tiling)
+            grid = TileGrid(latents.shape[2:], tiling)
             caches = [()] * len(grid.tiles)
         frames, caches = _decode_block(vae, spec, latents, caches, grid, device)
         yield frames

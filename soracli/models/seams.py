@@ -34,7 +34,7 @@ def encoding_error(
 ) -> SeamError:
     """The error of encoding ``(T, H, W, 3)`` uint8 frames in tiles, in normalised latents (deviation 1)."""
     _, height, width = spec.compression
-    grid = TileGrid(*spec.latent_size(*pixels.shape[1:3]), tiling)
+    grid = TileGrid(spec.latent_size(*pixels.shape[1:3]), tiling)
     (rows, outer_rows), (columns, outer_columns) = meeting(grid.rows, tiling), meeting(grid.columns, tiling)
     window = pixels[:, outer_rows.slice(height), outer_columns.slice(width)]
     tiled = encode_video(vae, spec, pixels, device, block_latents=block_latents, tiling=tiling)
@@ -50,7 +50,7 @@ def decoding_error(
 ) -> SeamError:
     """The error of decoding normalised latents ``(C, T, H, W)`` in tiles, in levels of 8-bit pixels."""
     _, height, width = spec.compression
-    grid = TileGrid(latents.shape[2], latents.shape[3], tiling)
+    grid = TileGrid(latents.shape[2:], tiling)
     (rows, outer_rows), (columns, outer_columns) = meeting(grid.rows, tiling), meeting(grid.columns, tiling)
     window = latents[:, :, outer_rows.slice(), outer_columns.slice()]
     pairs = zip(

@@ -8,7 +8,7 @@ overlap by less are blended where neither is exact; ``soracli.models.seams`` mea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,15 +111,15 @@ class TileGrid:
     """The tiles of frames of one size.
 
     Args:
-        rows: Rows of latents.
-        columns: Columns of latents.
+        size: Rows and columns of latents.
         tiling: How to cut; None makes one tile.
 
     Attributes:
         tiles: Rows and columns of each, row by row.
     """
 
-    def __init__(self, rows: int, columns: int, tiling: Tiling | None) -> None:
+    def __init__(self, size: Sequence[int], tiling: Tiling | None) -> None:
+        rows, columns = size
         self._size = (rows, columns)
         self._ramp = tiling.ramp if tiling is not None else 0
         self.rows, self.columns = cut_axis(rows, tiling), cut_axis(columns, tiling)

@@ -40,7 +40,7 @@ def encode_file(
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
-    """Encode a video of any length and size.
+    """Encode the pictures of a video of any length and size; sound is not kept.
 
     Args:
         video: A video, animation or picture; of a variable rate it is read at its usual one.

@@ -82,7 +82,7 @@ def tiles_text(tiling: Tiling | None, size: tuple[int, int], side: int) -> str:
     """What is done with frames of ``size`` latents of ``side`` pixels, in words."""
     if tiling is None:
         return "whole frames"
-    grid = TileGrid(*size, tiling)
+    grid = TileGrid(size, tiling)
     exact = "exact but for rounding" if tiling.is_exact else f"of the {tiling.reach * side} that would be exact"
     return (
         f"{len(grid.columns)}x{len(grid.rows)} tiles of up to {tiling.size * side} pixels, "

@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from soracli.cli.app import main
-from soracli.data.latents_file import read_latents_record
+from soracli.data.latents_file import LatentsWriter, read_latents_record
+from soracli.data.latents_record import LatentsRecord
 from soracli.data.video_probe import probe_video
+from soracli.models.store import load_vae
 from soracli.pipelines import decode_file, encode_file
 from tests.data.media import make_video
 from tests.pipelines.files import write_vae
@@ -34,7 +38,7 @@ def video(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def run(command: str, *arguments: str) -> int:
-    return main(["vae", command, *arguments, "--device", "cpu"])
+    return main(["vae", command, "--device", "cpu", *arguments])
 
 
 def test_there_and_back(video: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,16 +155,33 @@ def test_refusals(video: str, capsys: pytest.CaptureFixture[str], arguments: lis
 
 
 def test_an_interrupt(video: str) -> None:
-    """The real thing: ^C at a running command, its exit code and its line."""
-    make_video(Path("long.mkv"), "color=c=red:s=8x8:r=50:d=600", *LOSSLESS)
-    command = [sys.executable, "-m", "soracli.cli.app", "vae", "encode", "long.mkv", "-o", "x.s", "--model", "mine"]
+    """The real thing: ^C at a running command, its exit code, its line, and the part that plays."""
+    spec = load_vae(Path("mine"))[1]
+    record = LatentsRecord(
+        spec=spec, num_frames=1_000_000, height=8, width=8, fps=Fraction(24), stored="float32", made={}
+    )
+    with LatentsWriter(Path("long.s"), record) as writer:
+        writer.write(torch.zeros(record.shape))
+    command = [sys.executable, "-m", "soracli.cli.app", "vae", "decode", "long.s", "-o", "x.mp4", "--model", "mine"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not Path("x.part.s").exists():
+        part = Path("x.part.mp4")
+        while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 1000):
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert process.returncode == 75 and out == ""
     last = error.splitlines()[-1]
-    assert last.startswith("sora: stopped: SIGINT: ") and "frames were encoded and nothing is kept" in last
-    assert not list(Path().glob("x.*"))
+    assert last.startswith("sora: stopped: SIGINT: ") and "frames are in x.part.mp4, which plays" in last
+    assert probe_video(part).num_frames == int(last.split()[3]) and not Path("x.mp4").exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_length(video: str, repository: Path) -> None:
+    """A minute takes at most 1.05 times what 5 seconds take, each way; the script tells by its exit code."""
+    command = [sys.executable, str(repository / "benchmarks/vae_memory.py"), "--model", "mine", "--size", "64x64"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(repository)}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["encode", "decode"]

@@ -22,6 +22,7 @@ from soracli.models.codec import (
     to_frames,
     to_pixels,
 )
+from soracli.models.layers.causal import Cache
 from soracli.models.tiles import Tiling
 from soracli.models.video_vae import VideoVAE
 from tests.models import plain_vae
@@ -125,7 +126,8 @@ def test_one_shot_and_chunks_are_the_plain_vae(num_frames: int, config: str, dty
         seen = plain_vae.decode(weights, vae.config, latents)
         assert_close(torch.stack(vae.encode(frames)[:2]), expected, dtype)
         assert_close(vae.decode(latents)[0], seen, dtype)
-        cache, parts = (), []
+        cache: Cache = ()
+        parts = []
         for chunk in [frames[:, :, :1], *frames[:, :, 1:].split(3 * step, 2)]:
             if chunk.shape[2]:
                 mean, log_variance, cache = vae.encode(chunk, cache)

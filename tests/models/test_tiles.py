@@ -91,7 +91,7 @@ def test_tiles_cover_an_axis_once(length: int, size: int, overlap: int, reach: i
     for span in spans:
         assert span.takes_over is None or span.start == max(0, span.takes_over - tiling.overlap)
         assert span.hands_over is None or span.stop == min(length, span.hands_over + tiling.overlap)
-    grid = TileGrid(length, 1, tiling)
+    grid = TileGrid((length, 1), tiling)
     ones = [torch.ones(rows.stop - rows.start, 1).repeat_interleave(3, 0) for rows, _ in grid.tiles]
     torch.testing.assert_close(grid.join(ones, (3, 1)), torch.ones(3 * length, 1))
     inner, outer = meeting(spans, tiling)
@@ -101,7 +101,7 @@ def test_tiles_cover_an_axis_once(length: int, size: int, overlap: int, reach: i
 def test_with_a_whole_reach_nothing_is_blended() -> None:
     """Each tile alone decides up to where the next takes over."""
     tiling = Tiling(size=10, overlap=3, reach=3)
-    grid = TileGrid(9, 11, tiling)
+    grid = TileGrid((9, 11), tiling)
     assert len(grid.tiles) == 3  # 9 rows fit into one tile; 11 columns are 3 times at most 4
     parts = [
         torch.full((9, columns.stop - columns.start), float(index)) for index, (_, columns) in enumerate(grid.tiles)

@@ -68,7 +68,7 @@ def test_a_file_is_its_frames(model: Path, tmp_path: Path, num_frames: int) -> N
     assert torch.equal(latents, expected_of(frames, model))
     assert listener.frames == listener.total == num_frames and not listener.notes
     record = read_latents_record(video.with_suffix(".safetensors"))
-    assert (record.num_frames, record.height, record.width, record.fps) == (num_frames, 21, 33, 24)
+    assert (record.num_frames, record.height, record.width, record.fps) == (num_frames, 21, 33, Fraction(24))
     assert record.padding == (-(num_frames - 1) % 4, 3, 7)
     assert record.spec == load_vae(model)[1]
     assert record.made == {

@@ -39,7 +39,7 @@ def test_auto_cuts_what_is_large() -> None:
 @given(rows=st.integers(1, 500), columns=st.integers(1, 500), block=st.integers(1, 8))
 def test_auto_keeps_a_layer_small(rows: int, columns: int, block: int) -> None:
     tiling = choose_tiling(NANO, (rows, columns), see=eight, block_latents=block)
-    grid = TileGrid(rows, columns, tiling)
+    grid = TileGrid((rows, columns), tiling)
     most = max((down.stop - down.start) * (across.stop - across.start) for down, across in grid.tiles)
     assert most * block * (16 << 10) <= 256 << 20
 
