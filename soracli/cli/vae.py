@@ -1,4 +1,4 @@
-"""``sora vae``: train a video VAE and measure how well it keeps clips."""
+"""``sora vae``: train a video VAE, measure how well it keeps clips, and hand it on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from soracli.cli import vae_export
 from soracli.cli.console import TerminalReporter, print_json, print_result, print_table
 from soracli.cli.options import (
     DeviceOption,
@@ -131,6 +132,9 @@ def evaluate(
         print_json(asdict(report))
     else:
         _show(report)
+
+
+app.command("export")(vae_export.export)
 
 
 def _plan_text(plan: VaePlan) -> str:
