@@ -1,4 +1,4 @@
-"""``sora vae``: train a video VAE and measure how well it keeps clips; ``vae_files`` adds encode and decode."""
+"""``sora vae``: train a video VAE; ``vae_eval``, ``vae_files`` and ``vae_export`` measure, use and hand it on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soracli.cli import vae_eval, vae_files
+from soracli.cli import vae_eval, vae_export, vae_files
 from soracli.cli.console import TerminalReporter, print_json, print_result
 from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run, is_speaker
@@ -88,6 +88,7 @@ def train(
 app.command("eval")(vae_eval.evaluate)
 app.command("encode")(vae_files.encode)
 app.command("decode")(vae_files.decode)
+app.command("export")(vae_export.export)
 
 
 def _plan_text(plan: VaePlan) -> str:
@@ -97,6 +98,7 @@ def _plan_text(plan: VaePlan) -> str:
     return "\n".join(
         [
             f"parameters: {parameters:.2f} M ({parts})",
+            *([f"tokens: {plan.num_codes} codes, one a position"] if plan.num_codes else []),
             f"latents: {plan.channels} channels at {time}x{height}x{width}, 1 number for {plan.ratio:g} of the video",
             f"steps: {plan.steps} of {' or '.join(map(str, plan.batch_sizes))} samples, on {plan.device}",
             f"clips: {plan.clips or 'none, the built-in world alone'}",
