@@ -13,6 +13,7 @@ from soracli.metrics.curves import (
     MOST_POINTS,
     SIGMAS,
     Comparison,
+    Curve,
     Value,
     compare_curves,
     thin_curve,
@@ -59,6 +60,7 @@ def test_scatter_is_that_of_the_noise_and_a_slope_has_none() -> None:
     found = thin_curve([(step, value + draw.gauss(0, 0.5)) for step, value in slope]).scatter
     assert sum(found) / len(found) == pytest.approx(0.5, rel=0.1)
     uneven = sorted(random.Random(1).sample(range(1, 100_000), 400))
+    assert max(thin_curve([(step, step / 1000) for step in uneven]).scatter) < 1e-9
     found = thin_curve([(step, step / 1000 + draw.gauss(0, 0.5)) for step in uneven]).scatter
     assert sum(found) / len(found) == pytest.approx(0.5, rel=0.1)
 
@@ -102,6 +104,14 @@ def test_a_run_at_half_speed_is_behind_by_half_its_steps(better: int) -> None:
         fast = _compare(slow, _learning(100 + seed, better=better), better)
         assert fast.state == "ahead" and fast.steps_behind == 0 and fast.step == 800
     assert sum(lags) / len(lags) == pytest.approx(400, abs=30)
+
+
+def test_one_lucky_stretch_of_the_reference_is_not_where_it_was() -> None:
+    """Its value at step 300 is an accident between 0.8 and 0.6; it was at 0.35 between steps 600 and 700 for good."""
+    values = (1.0, 0.8, 0.3, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+    reference = Curve(steps=tuple(range(100, 1001, 100)), values=values, counts=(1,) * 10, scatter=(0.01,) * 10)
+    found = compare_curves(reference, [(step, 0.35) for step in range(100, 1001, 100)], -1)
+    assert found.state == "behind" and 300 <= found.steps_behind <= 400
 
 
 def test_a_run_that_never_learnt_is_behind_by_all_its_steps() -> None:

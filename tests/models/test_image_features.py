@@ -49,6 +49,8 @@ def test_arrays_are_those_that_torch_wrote(written: tuple[Path, list[Tensor]], m
         (35, channels, side, side) for channels, side in ((16, 16), (24, 8), (40, 4), (112, 2), (320, 1))
     ]
     assert torch.allclose(picture_layers(network, frames[33:34])[0][2][0], layers[2][33], atol=1e-4)
+    larger = torch.randint(0, 256, (1, 96, 64, 3), dtype=torch.uint8)
+    assert torch.allclose(picture_layers(network, larger)[1], picture_features(network, larger), atol=1e-5)
 
 
 def test_another_file_is_refused(written: tuple[Path, list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Evaluation of a VAE: figures against a second computation here, masks, the picture, and what is refused."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from soracli.pipelines import clip_sources, sample_clips, vae_scores
 from soracli.pipelines.clip_sources import WORLD_SEEDS
 from soracli.pipelines.evaluate_vae import encode_and_decode, evaluate_vae
 from soracli.pipelines.vae_report import VaeReport
+from tests.data.media import make_video
 
 CONFIG = VAEConfig(
     latent_channels=6, patch_size=4, widths=(4, 6), temporal_strides=(2,), encoder_blocks=(1, 1), decoder_blocks=(1, 1)
@@ -169,10 +170,12 @@ def test_another_size(model: Path, manifest: Path) -> None:
 
 
 def test_clips_without_training_ones_share_those_of_another(model: Path, manifest: Path, workspace: Path) -> None:
-    write_manifest(workspace / "film.jsonl", [_clip("d.webp", "validation", 8)], {})
+    make_video(workspace / "film.mp4", "testsrc2=s=64x48:r=12.5:d=0.64", "-pix_fmt", "yuv420p")
+    write_manifest(workspace / "film.jsonl", [replace(_clip("film.mp4", "validation", 8), kind="video")], {})
     report = evaluate_vae(model, clips=[workspace / "film.jsonl", manifest], device="cpu")
     film, emoji = report.sets
     assert (film.name, emoji.name) == ("film", workspace.name)
+    assert film.num_masked == 0 and film.vae.psnr_objects is None and film.vae.vmaf is not None
     assert str(manifest) in film.protocol and film.num_training_clips == emoji.num_training_clips == 3
     alone = evaluate_vae(model, clips=[manifest], device="cpu")
     assert alone.sets == (emoji,)
