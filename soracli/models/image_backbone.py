@@ -110,7 +110,7 @@ def timm_backbone(name: str, weights: Path) -> Backbone:
             )
     except (RuntimeError, AttributeError, AssertionError) as error:
         raise UsageError(f"timm cannot give the inner maps of {name}: choose another network ({error})") from error
-    facts = network.pretrained_cfg
+    facts: Any = network.pretrained_cfg
     for module in network.modules():
         # timm keeps the arrays that it was given beside the weights: as much memory again.
         if isinstance(kept := getattr(module, "pretrained_cfg", None), dict):

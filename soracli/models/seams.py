@@ -13,7 +13,7 @@ from torch import Tensor
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.codec import decode_frames, encode_video
 from soracli.models.tiles import Span, TileGrid, Tiling
-from soracli.models.video_vae import VideoVAE
+from soracli.models.video_codec import VideoCodec
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SeamError:
 
 
 def encoding_error(
-    vae: VideoVAE, spec: LatentSpec, pixels: Tensor, device: torch.device, *, block_latents: int, tiling: Tiling
+    vae: VideoCodec, spec: LatentSpec, pixels: Tensor, device: torch.device, *, block_latents: int, tiling: Tiling
 ) -> SeamError:
     """The error of encoding ``(T, H, W, 3)`` uint8 frames in tiles, in normalised latents (deviation 1)."""
     _, height, width = spec.compression
@@ -46,7 +46,7 @@ def encoding_error(
 
 
 def decoding_error(
-    vae: VideoVAE, spec: LatentSpec, latents: Tensor, device: torch.device, *, block_latents: int, tiling: Tiling
+    vae: VideoCodec, spec: LatentSpec, latents: Tensor, device: torch.device, *, block_latents: int, tiling: Tiling
 ) -> SeamError:
     """The error of decoding normalised latents ``(C, T, H, W)`` in tiles, in levels of 8-bit pixels."""
     _, height, width = spec.compression
