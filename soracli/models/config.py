@@ -144,6 +144,29 @@ class DiscriminatorConfig(Section):
         return (math.prod(self.temporal_strides), side, side)
 
 
+class AdversaryConfig(Section):
+    """The game of a VAE's decoder against a discriminator."""
+
+    weight: float = Field(0.0, ge=0)
+    """Weight of the adversarial loss; 0: no discriminator."""
+    adaptive: bool = True
+    """Multiply the weight by what makes both losses pull at the decoded frames as hard (VQGAN)."""
+    kind: AdversarialKind = "hinge"
+    """Which losses the two sides have."""
+    start: int = Field(0, ge=0)
+    """First step of the game: a decoder that cannot draw yet learns nothing from being told apart."""
+    ramp_steps: int = Field(0, ge=0)
+    """Steps over which the adversarial loss grows to its weight."""
+    lecam: float = Field(0.001, ge=0)
+    """Weight of the LeCam regularisation of the discriminator."""
+    lecam_decay: float = Field(0.999, ge=0, lt=1)
+    """Decay of the averages of logits that it compares with."""
+    r1: float = Field(0.0, ge=0)
+    """Weight of the R1 penalty on the discriminator's slope at real frames."""
+    r1_every: int = Field(16, ge=1)
+    """Steps between two of those penalties, each this many times as heavy."""
+
+
 class PerceptualConfig(Section):
     """The network that says how different two pictures look."""
 
@@ -154,6 +177,8 @@ class PerceptualConfig(Section):
     """With ``timm``: the network's name there, with the tag of its weights if it has one (``vgg16.tv_in1k``)."""
     weights: str = ""
     """With ``timm``: the safetensors file with the network's weights, as timm names them."""
+    weight: float = Field(0.1, ge=0)
+    """Weight of the distance beside the absolute error."""
     num_frames: int = Field(0, ge=0)
     """Frames of each clip that are looked at, at most and evenly spread; 0 looks at all."""
 

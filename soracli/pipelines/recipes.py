@@ -13,7 +13,16 @@ from soracli.data.config import (
     WorldLatentsConfig,
 )
 from soracli.diffusion.config import FlowConfig, OrderConfig, SamplingConfig
-from soracli.models.config import DiTConfig, JudgeConfig, QuantiserConfig, TextEncoderConfig, VAEConfig
+from soracli.models.config import (
+    AdversaryConfig,
+    DiscriminatorConfig,
+    DiTConfig,
+    JudgeConfig,
+    PerceptualConfig,
+    QuantiserConfig,
+    TextEncoderConfig,
+    VAEConfig,
+)
 from soracli.recipe.section import Section
 from soracli.training.config import GuardConfig, LoopConfig, OptimiserConfig
 
@@ -31,6 +40,10 @@ class VaeTrainRecipe(Section):
     quantiser: QuantiserConfig = QuantiserConfig()
     frames: FramesConfig = FramesConfig()
     loss: VAELossConfig = VAELossConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    adversary: AdversaryConfig = AdversaryConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    discriminator_optimiser: OptimiserConfig = OptimiserConfig(betas=(0.0, 0.99))
     optimiser: OptimiserConfig = OptimiserConfig()
     guard: GuardConfig = GuardConfig()
     loop: LoopConfig = LoopConfig()

@@ -1,54 +1,198 @@
-"""One update of a VAE: reconstruct, pay, step, average."""
+"""One update of a VAE, and of the discriminator that it plays against if there is one.
+
+What decoded frames cost is differentiated with respect to those frames first, part by part; the VAE is then walked
+through backwards once. So the two sides of the game can be weighed against each other for nothing.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from soracli.models.adversarial_loss import (
+    LecamAverages,
+    adaptive_weight,
+    adversarial_share,
+    discriminator_loss,
+    generator_loss,
+    lecam_penalty,
+    r1_penalty,
+    start_lecam,
+    update_lecam,
+)
 from soracli.models.bottleneck import Passed, gaussian, quantised
+from soracli.models.discriminator import PatchDiscriminator
+from soracli.models.perceptual import PerceptualDistance, spread_frames
 from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.vae_loss import emphasis_weights, psnr, reconstruction_loss
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
-from soracli.training.device import mixed_precision
+from soracli.training.device import mixed_precision, product_dtype
 from soracli.training.distributed import World, all_mean, average_gradients
+from soracli.training.optimiser import build_optimiser
 from soracli.training.seeding import generator_for
-from soracli.training.state import TrainState
+from soracli.training.state import Partner, TrainState
 
 
-def learn(
-    vae: VideoVAE, frames: Tensor, recipe: VaeTrainRecipe, seed: int, state: TrainState, world: World
-) -> dict[str, float]:
-    """One update of a VAE.
+class Adversary(nn.Module):
+    """A discriminator and what its logits were like lately: what a checkpoint has to keep of the game."""
+
+    lecam: Tensor
+
+    def __init__(self, recipe: VaeTrainRecipe) -> None:
+        super().__init__()
+        self.discriminator = PatchDiscriminator(recipe.discriminator)
+        self.register_buffer("lecam", torch.stack(tuple(start_lecam())))
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update is made with, the same for all of them.
+
+    Attributes:
+        recipe: The whole run's.
+        state: The VAE, its average and its optimiser; the adversary is its partner.
+        perceptual: What sees how different frames look, if anything does.
+        world: All ranks.
+    """
+
+    recipe: VaeTrainRecipe
+    state: TrainState
+    perceptual: PerceptualDistance | None
+    world: World
+
+
+def build_adversary(recipe: VaeTrainRecipe, world: World) -> Partner | None:
+    """The discriminator with its optimiser, None when the recipe has no use for one."""
+    if recipe.adversary.weight == 0:
+        return None
+    adversary = Adversary(recipe).to(world.device)
+    optimiser = build_optimiser(
+        adversary.named_parameters(),
+        recipe.discriminator_optimiser,
+        ("head", "0"),
+        product_dtype(recipe.loop.precision, world.device),
+    )
+    return Partner(adversary, optimiser)
+
+
+def learn(update: Update, frames: Tensor, seed: int) -> dict[str, float]:
+    """One update.
 
     Args:
-        vae: What is trained.
+        update: What it is made with.
         frames: This rank's ``(B, 3, T, H, W)`` in [-1, 1].
-        recipe: The whole run's.
         seed: Decides the noise, with the step.
-        state: Its optimiser and average, and the step.
-        world: All ranks call this together.
 
     Returns:
         What was measured, as means over ranks.
     """
-    loss_config = recipe.loss
+    recipe, state, world = update.recipe, update.state, update.world
+    vae = state.model
+    assert isinstance(vae, VideoVAE)
     with mixed_precision(recipe.loop.precision, world.device):
         passed = _through_bottleneck(vae, frames, recipe, seed, state.step, world)
         decoded, _ = vae.decode(passed.latents)
     decoded = decoded.float()
-    l1, gradient = reconstruction_loss(decoded, frames, emphasis_weights(frames, loss_config.emphasis))
-    loss = loss_config.l1 * l1 + loss_config.gradient * gradient + passed.loss
-    loss.backward()
+    shown = decoded.detach().requires_grad_()
+    loss, measured = _reconstruction(shown, frames, update, seed)
+    (slope,) = torch.autograd.grad(loss, shown)
+    if (share := _adversarial_share(update)) > 0:
+        fooled, pull = _fool(shown, update)
+        weight = share * recipe.adversary.weight
+        if recipe.adversary.adaptive:
+            # Differs from the source: the slopes of the decoded frames stand for those of the decoder's last weights.
+            weight = weight * all_mean([float(adaptive_weight(slope, pull))], world)[0]
+        slope = slope + weight * pull
+        measured = {**measured, "fooled": fooled, "adversarial_weight": shown.new_tensor(weight)}
+    # FSQ pays nothing, and a number without a graph cannot be walked through.
+    paid = [passed.loss] if passed.loss.requires_grad else []
+    torch.autograd.backward([decoded, *paid], [slope, *(None for _ in paid)])
     average_gradients(vae.parameters(), world)
-    measured = {"loss": loss, "l1": l1, "gradient": gradient, **passed.figures, "psnr": psnr(decoded, frames)}
-    figures = dict(zip(measured, all_mean(torch.stack(list(measured.values())).tolist(), world), strict=True))
+    measured = {"loss": loss.detach() + passed.loss.detach(), **measured, **passed.figures}
+    figures = _means({**measured, "psnr": psnr(shown.detach(), frames)}, world)
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.ema.update_parameters(vae)
-    return {**figures, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+    figures |= {"learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+    return figures | _discriminate(frames, shown.detach(), update)
+
+
+def _reconstruction(shown: Tensor, frames: Tensor, update: Update, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """What decoded frames cost for not being the frames, and the parts of it."""
+    recipe, config = update.recipe, update.recipe.loss
+    l1, gradient = reconstruction_loss(shown, frames, emphasis_weights(frames, config.emphasis))
+    loss = config.l1 * l1 + config.gradient * gradient
+    measured = {"l1": l1.detach(), "gradient": gradient.detach()}
+    if update.perceptual is not None:
+        generator = generator_for(seed, "perceptual", update.state.step)
+        picked = spread_frames(frames.shape[2], recipe.perceptual.num_frames, generator).to(frames.device)
+        with mixed_precision(recipe.loop.precision, update.world.device):
+            distance = update.perceptual(shown[:, :, picked], frames[:, :, picked])
+        loss = loss + recipe.perceptual.weight * distance
+        measured["perceptual"] = distance.detach()
+    return loss, measured
+
+
+def _adversarial_share(update: Update) -> float:
+    """How much of the adversarial loss counts at this step."""
+    config = update.recipe.adversary
+    if update.state.partner is None:
+        return 0.0
+    return adversarial_share(update.state.step, config.start, config.ramp_steps)
+
+
+def _fool(shown: Tensor, update: Update) -> tuple[Tensor, Tensor]:
+    """The loss of decoded frames that are told from real ones, and its slope with respect to them."""
+    adversary = _adversary(update)
+    adversary.requires_grad_(False)  # it does not learn from this
+    with mixed_precision(update.recipe.loop.precision, update.world.device):
+        logits = adversary.discriminator(shown)
+    fooled = generator_loss(logits, update.recipe.adversary.kind)
+    (pull,) = torch.autograd.grad(fooled, shown)
+    adversary.requires_grad_(True)
+    return fooled.detach(), pull
+
+
+def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, float]:
+    """One update of the discriminator, which begins with the game; what was measured."""
+    recipe, state, world = update.recipe, update.state, update.world
+    if state.partner is None or _adversarial_share(update) == 0:
+        return {}
+    config, adversary = recipe.adversary, _adversary(update)
+    with mixed_precision(recipe.loop.precision, world.device):
+        real, fake = adversary.discriminator(frames), adversary.discriminator(decoded)
+    told = discriminator_loss(real, fake, config.kind)
+    averages = LecamAverages(*adversary.lecam.unbind())
+    loss = told + config.lecam * lecam_penalty(real, fake, averages)
+    if config.r1 > 0 and state.step % config.r1_every == 0:
+        # In full precision: it is differentiated twice.
+        penalty = r1_penalty(adversary.discriminator.forward, frames)
+        loss = loss + 0.5 * config.r1 * config.r1_every * penalty
+    loss.backward()
+    average_gradients(adversary.parameters(), world)
+    figures = _means({"told": told, "logits_real": real.float().mean(), "logits_fake": fake.float().mean()}, world)
+    report = state.partner.optimiser.step(state.step, recipe.loop.steps, figures["told"])
+    if report.applied:
+        means = [torch.tensor(figures[name], device=frames.device) for name in ("logits_real", "logits_fake")]
+        adversary.lecam.copy_(torch.stack(tuple(update_lecam(averages, *means, config.lecam_decay))))
+    return {**figures, "gradient_norm_discriminator": report.gradient_norm}
+
+
+def _adversary(update: Update) -> Adversary:
+    assert update.state.partner is not None
+    adversary = update.state.partner.module
+    assert isinstance(adversary, Adversary)
+    return adversary
+
+
+def _means(measured: dict[str, Tensor], world: World) -> dict[str, float]:
+    """Of numbers of every rank."""
+    values = torch.stack([value.detach().float() for value in measured.values()]).tolist()
+    return dict(zip(measured, all_mean(values, world), strict=True))
 
 
 def _through_bottleneck(
