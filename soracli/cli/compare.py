@@ -33,14 +33,18 @@ def compare(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training, finished or not.")],
     reference: Annotated[
         str | None,
-        typer.Argument(metavar="REFERENCE", help="A recipe's name (nano/vae), or a file of --write.", show_default=""),
+        typer.Argument(
+            metavar="REFERENCE", help="A recipe's name (nano/vae), or a file of --write.", show_default=False
+        ),
     ] = None,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Make a reference of the run instead.")
     ] = None,
     hardware: Annotated[
         str | None,
-        typer.Option("--hardware", metavar="TEXT", help="What the run ran on; with --write.", show_default="this one"),
+        typer.Option(
+            "--hardware", metavar="TEXT", help="What the run ran on; with --write.", show_default="this machine"
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,

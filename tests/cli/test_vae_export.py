@@ -10,7 +10,7 @@ import torch
 
 from soracli.cli.app import main
 from soracli.models.store import save_vae
-from soracli.pipelines import find_model, sample_clips
+from soracli.pipelines import clip_sources, find_model, sample_clips
 from tests.models.tiny import tiny_vae
 from tests.pipelines.runs import DIT, make_cache
 
@@ -33,8 +33,9 @@ def test_where_a_vae_may_be_a_name_on_the_hub(
     vae, latents = make_cache(workspace)
     asked: list[str] = []
     monkeypatch.setattr(find_model, "download_vae", lambda name: (asked.append(name), vae)[1])
-    for constant, value in (("SIDE", 16), ("NUM_FRAMES", 5), ("TRAINING_CLIPS", 2)):
+    for constant, value in (("SIDE", 16), ("NUM_FRAMES", 5)):
         monkeypatch.setattr(sample_clips, constant, value)
+    monkeypatch.setattr(clip_sources, "TRAINING_CLIPS", 2)
     small = [word for change in DIT for word in ("--set", change)]
     for arguments in (
         ["latents", "cache", "--vae", "hf:team/a", "--dry-run"],

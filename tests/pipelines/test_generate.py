@@ -17,7 +17,7 @@ import soracli
 from soracli.core.errors import NumericsError, Stopped, UsageError
 from soracli.data.video_read import probe_video, read_frames
 from soracli.data.video_record import read_record
-from soracli.models.codec import decode_stream
+from soracli.models.codec import BLOCK_LATENTS, decode_stream
 from soracli.models.generator import load_generator
 from soracli.pipelines import generate as module
 from soracli.pipelines.generate import generate
@@ -96,7 +96,7 @@ def test_frames_are_the_decoded_latents(model: Path, workspace: Path) -> None:
     plan = plan_generation("a red ball", model=model, seed=7, seconds=3.0)
     generator = load_generator(model)
     blocks = list(module._frames(generator, plan, plan.jobs[0]))
-    assert max(map(len, blocks)) <= 2 * 4 + 1  # never more than a block at a time
+    assert max(map(len, blocks)) <= BLOCK_LATENTS * 4  # never more than the VAE's block at a time
     latents = torch.cat(
         list(
             roll_out(generator, "a red ball", num_latents=7, latent_size=(4, 4), fps=8.0, seed=7, options=plan.options)
@@ -145,9 +145,9 @@ def test_a_stop_keeps_what_plays(model: Path, workspace: Path) -> None:
         with pytest.raises(Stopped) as stop:
             make(model, seconds=60.0, out=Path(name), reporter=Listener(stop_after=2))
         part = Path(name).with_suffix(f".part{Path(name).suffix}")
-        assert str(stop.value) == f"SIGINT: 17 of 480 frames are in {part}, which plays; the seed is 7"
+        assert str(stop.value) == f"SIGINT: 29 of 480 frames are in {part}, which plays; the seed is 7"
         assert not Path(name).exists()
-        assert probe_video(part).num_frames == 17
+        assert probe_video(part).num_frames == 29
     (path,) = make(model, seconds=1.0, out=Path("v.mp4"))
     assert probe_video(path).num_frames == 8 and not Path("v.part.mp4").exists()
 

@@ -15,11 +15,11 @@ from soracli.data.config import WorldLatentsConfig
 from soracli.data.latents import LatentCache
 from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
+from soracli.models.codec import to_frames, to_pixels
 from soracli.models.generator import load_generator
 from soracli.models.store import load_vae
-from soracli.pipelines import evaluate_vae as evaluation
+from soracli.pipelines import clip_sources, sample_clips
 from soracli.pipelines import generate as generation
-from soracli.pipelines import sample_clips
 from soracli.pipelines import train_dit as training
 from soracli.pipelines.cache_latents import cache_latents
 from soracli.pipelines.describe_model import describe_model
@@ -81,15 +81,16 @@ def test_from_clips_to_videos(
 
 
 def test_figures_of_a_published_vae(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for constant, value in (("SIDE", 32), ("NUM_FRAMES", 5), ("TRAINING_CLIPS", 3)):
+    for constant, value in (("SIDE", 32), ("NUM_FRAMES", 5)):
         monkeypatch.setattr(sample_clips, constant, value)
+    monkeypatch.setattr(clip_sources, "TRAINING_CLIPS", 3)
     module = write_published(workspace / "wan")
     report = evaluate_vae(Path("wan"), world=1, device="cpu")
     assert (report.channels, report.compression) == (4, (4, 8, 8))
-    frames, _ = world_frames(sample_clips.WORLD_SEEDS, 0, num_frames=5, fps=12, height=32, width=32, split="held_out")
-    floats = evaluation.as_floats(frames)
+    frames, _ = world_frames(clip_sources.WORLD_SEEDS, 0, num_frames=5, fps=12, height=32, width=32, split="held_out")
+    floats = to_frames(frames)
     with torch.inference_mode():
-        decoded = evaluation.as_bytes(module(floats).sample)
+        decoded = to_pixels(module(floats).sample)
     error = (decoded.float() - frames.float()).div(255).square().mean()
     assert report.sets[0].vae.psnr == pytest.approx(float(-10 * error.log10()), abs=1e-3)
 

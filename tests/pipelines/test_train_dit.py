@@ -48,7 +48,14 @@ def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
 def test_a_finished_run_is_a_whole_model(tmp_path):
     make_cache(tmp_path)
     run = train(
-        tmp_path, "run", "loop.steps=2", "loop.sample_every=2", "loop.eval_every=1", "samples.latent_frames=[3, 9]"
+        tmp_path,
+        "run",
+        "loop.steps=2",
+        "loop.sample_every=2",
+        "loop.eval_every=1",
+        "samples.latent_frames=[3, 9]",
+        "sampling.num_steps=3",
+        "sampling.guidance_scale=2.0",
     )
     model = load_generator(run)
     assert model.spec == load_vae(tmp_path / "vae")[1]
@@ -58,6 +65,11 @@ def test_a_finished_run_is_a_whole_model(tmp_path):
         "shift": 1.5,
         "first_block": 2,
         "block": 2,
+        "num_steps": 3,
+        "guidance_scale": 2.0,
+        "later_guidance_scale": 4.0,
+        "context_noise": 0.05,
+        "sink": 0,
         "window": 5,  # 7 latents of the longest video, not the 9 asked for, less a block
     }
     ema = {name.removeprefix("ema/"): tensor for name, tensor in weights(run, 2).items() if name.startswith("ema/")}

@@ -10,6 +10,7 @@ from soracli.models.codec import encode_video
 from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.store import load_vae
 from soracli.pipelines import train_vae as pipeline
+from soracli.pipelines import vae_step
 from soracli.pipelines.train_vae import train_vae
 from soracli.training.distributed import World
 from tests.data.clips import make_clip, make_manifest
@@ -177,10 +178,10 @@ def test_the_mean_over_ranks_has_the_gradient_of_this_rank(monkeypatch):
     """What two ranks make of it together is in tests/models/test_quantisers.py."""
     other = [3.0, -1.0]
     monkeypatch.setattr(
-        pipeline, "all_mean", lambda ours, world: [(a + b) / 2 for a, b in zip(ours, other, strict=True)]
+        vae_step, "all_mean", lambda ours, world: [(a + b) / 2 for a, b in zip(ours, other, strict=True)]
     )
     values = torch.tensor([1.0, 2.0], requires_grad=True)
-    mean = pipeline._mean_over_ranks(values, World(0, 2, 0, torch.device("cpu")))
+    mean = vae_step._mean_over_ranks(values, World(0, 2, 0, torch.device("cpu")))
     assert mean.tolist() == [2.0, 0.5]
     (gradient,) = torch.autograd.grad((mean * torch.tensor([5.0, 7.0])).sum(), values)
     assert gradient.tolist() == [5.0, 7.0]

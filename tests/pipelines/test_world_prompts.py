@@ -5,7 +5,7 @@ import pytest
 from soracli.data.config import FramesConfig, JudgeDataConfig, WorldLatentsConfig
 from soracli.data.world.grammar import HELD_OUT
 from soracli.metrics.obedience import score_scene
-from soracli.pipelines import sample_clips, score_judge
+from soracli.pipelines import clip_sources, score_judge
 from soracli.pipelines.evaluate_drift import FIRST_PROMPT
 from soracli.pipelines.score_judge import scene_words
 from soracli.pipelines.world_prompts import WORLD_SEEDS, asked_words, draw_prompts, prompt_for
@@ -55,7 +55,7 @@ def test_prompts_are_true_of_their_scenes() -> None:
 
 def test_the_world_is_nobody_elses() -> None:
     taken = {FramesConfig().world_seed, WorldLatentsConfig().seed, JudgeDataConfig().world_seed, score_judge.WORLD_SEED}
-    assert max(taken) < sample_clips.WORLD_SEEDS < WORLD_SEEDS
+    assert max(taken) < clip_sources.WORLD_SEEDS < WORLD_SEEDS
 
 
 def test_a_written_prompt_finds_a_scene() -> None:
