@@ -105,7 +105,7 @@ def timm_backbone(name: str, weights: Path) -> Backbone:
     _check_weights(arrays, timm.create_model(name, pretrained=False, num_classes=0).state_dict(), name, weights)
     try:
         with _no_warnings_of("timm.models._builder"):  # of weights that the file has for what is not needed here
-            network = timm.create_model(
+            network: Any = timm.create_model(
                 name, pretrained=True, pretrained_cfg_overlay={"state_dict": arrays}, features_only=True
             )
     except (RuntimeError, AttributeError, AssertionError) as error:
@@ -130,7 +130,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}: name a safetensors file with the network's weights") from None
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path} is no safetensors file, or damaged: {error}") from error
+        raise ArtifactError(
+            f"{path} is no safetensors file, or damaged ({error}): no other kind is opened, save the weights as that"
+        ) from error
 
 
 def _check_weights(arrays: dict[str, Tensor], expected: dict[str, Tensor], name: str, path: Path) -> None:

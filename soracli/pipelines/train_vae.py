@@ -21,12 +21,13 @@ from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool, draw_shape
 from soracli.data.world.clips import world_frames
 from soracli.models.config import VAEConfig, with_quantiser
+from soracli.models.perceptual import load_perceptual
 from soracli.models.quantised_vae import build_vae, freeze_encoder, start_from
 from soracli.models.store import load_video_vae, save_vae
 from soracli.models.vae_loss import psnr
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
-from soracli.pipelines.vae_step import learn
+from soracli.pipelines.vae_step import Update, build_adversary, learn
 from soracli.recipe.load import Loaded
 from soracli.recipe.toml_text import toml_value
 from soracli.recipe.write import recipe_text
@@ -111,13 +112,16 @@ def train_vae(
             ("stem", "head"),
             product_dtype(recipe.loop.precision, world.device),
         )
-        state = TrainState(vae, build_ema(vae, recipe.loop.ema_decay), optimiser)
+        state = TrainState(
+            vae, build_ema(vae, recipe.loop.ema_decay), optimiser, partner=build_adversary(recipe, world)
+        )
+        update = Update(recipe, state, load_perceptual(recipe.perceptual, world.device), world)
         if recipe.compile:
             vae.encoder.compile(dynamic=False)
             vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(f"going on with {out} after step {state.step}")
-        guard = Guard(recipe.guard, ceilings=("loss",), floors={"kl": _DEAD_POSTERIOR})
+        guard = Guard(recipe.guard, ceilings=("loss", "told"), floors={"kl": _DEAD_POSTERIOR})
 
         metrics = stack.enter_context(
             open_metrics(
@@ -130,9 +134,8 @@ def train_vae(
         task.advance(state.step)
         while state.step < recipe.loop.steps:
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
-            state.optimiser.rate_scale = 0.5**state.rollbacks
-            frames = _batch(pool, recipe, seed, state.step, world)
-            figures = learn(vae, frames, recipe, seed, state, world)
+            state.slow_down(0.5**state.rollbacks)
+            figures = learn(update, _batch(pool, recipe, seed, state.step, world), seed)
             guard.watch(figures)
             if guard.has_diverged:
                 done = state.step
@@ -153,7 +156,8 @@ def train_vae(
             if level and state.step < recipe.loop.steps:
                 reason = signal_name(level) or ""
                 on_main(partial(write_stopped, out, reason), world)
-                raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
+                kept = "everything is saved" if guard.is_calm else f"the last good state is saved ({guard.reason})"
+                raise Stopped(f"{reason} after step {state.step}: {kept}; the same command goes on")
         on_main(lambda: _finish(state, pool, recipe, run, start and start[1], world), world)
     return out
 

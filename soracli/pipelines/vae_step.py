@@ -104,8 +104,7 @@ def learn(update: Update, frames: Tensor, seed: int) -> dict[str, float]:
         fooled, pull = _fool(shown, update)
         weight = share * recipe.adversary.weight
         if recipe.adversary.adaptive:
-            # Differs from the source: the slopes of the decoded frames stand for those of the decoder's last weights.
-            weight = weight * all_mean([float(adaptive_weight(slope, pull))], world)[0]
+            weight = weight * _balance(slope, pull, world)
         slope = slope + weight * pull
         measured = {**measured, "fooled": fooled, "adversarial_weight": shown.new_tensor(weight)}
     # FSQ pays nothing, and a number without a graph cannot be walked through.
@@ -157,6 +156,18 @@ def _fool(shown: Tensor, update: Update) -> tuple[Tensor, Tensor]:
     return fooled.detach(), pull
 
 
+def _balance(slope: Tensor, pull: Tensor, world: World) -> float:
+    """VQGAN's adaptive weight of the whole batch.
+
+    Differs from the source: the slopes of the decoded frames stand for those of the decoder's last weights.
+    """
+    # Each rank has the slopes of means over its share: those of the whole batch are as long as their root mean square
+    # over ranks, over the root of the number of ranks.
+    squares = all_mean([float(slope.square().sum()), float(pull.square().sum())], world)
+    ours, theirs = (torch.tensor((square / world.size) ** 0.5) for square in squares)
+    return float(adaptive_weight(ours, theirs))
+
+
 def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, float]:
     """One update of the discriminator, which begins with the game; what was measured."""
     recipe, state, world = update.recipe, update.state, update.world
@@ -177,8 +188,8 @@ def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, 
     figures = _means({"told": told, "logits_real": real.float().mean(), "logits_fake": fake.float().mean()}, world)
     report = state.partner.optimiser.step(state.step, recipe.loop.steps, figures["told"])
     if report.applied:
-        means = [torch.tensor(figures[name], device=frames.device) for name in ("logits_real", "logits_fake")]
-        adversary.lecam.copy_(torch.stack(tuple(update_lecam(averages, *means, config.lecam_decay))))
+        mean_real, mean_fake = (frames.new_tensor(figures[name]) for name in ("logits_real", "logits_fake"))
+        adversary.lecam.copy_(torch.stack(tuple(update_lecam(averages, mean_real, mean_fake, config.lecam_decay))))
     return {**figures, "gradient_norm_discriminator": report.gradient_norm}
 
 

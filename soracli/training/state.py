@@ -51,6 +51,12 @@ class TrainState:
     rollbacks: int = 0
     partner: Partner | None = None
 
+    def slow_down(self, scale: float) -> None:
+        """Multiply the learning rates of the recipe, from now on."""
+        self.optimiser.rate_scale = scale
+        if self.partner is not None:
+            self.partner.optimiser.rate_scale = scale
+
 
 def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
     """Write a checkpoint of everything; see ``save_checkpoint``."""

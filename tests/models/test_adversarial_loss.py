@@ -21,7 +21,7 @@ from soracli.models.adversarial_loss import (
     start_lecam,
     update_lecam,
 )
-from soracli.models.config import DiscriminatorConfig
+from soracli.models.config import AdversarialKind, DiscriminatorConfig
 from soracli.models.discriminator import PatchDiscriminator
 from tests.models.tiny import random_frames, stir
 
@@ -51,7 +51,8 @@ def test_non_saturating_is_cross_entropy() -> None:
 
 def test_the_decoder_still_learns_where_it_is_found_out() -> None:
     """What non-saturating is for: at a logit of -20 the gradient is -1, not exp(-20)."""
-    for kind in ("hinge", "non_saturating"):
+    kinds: tuple[AdversarialKind, ...] = ("hinge", "non_saturating")
+    for kind in kinds:
         fake = torch.tensor([-20.0], requires_grad=True)
         generator_loss(fake, kind).backward()
         assert fake.grad is not None and float(fake.grad) == pytest.approx(-1)
@@ -61,7 +62,7 @@ def test_the_decoder_still_learns_where_it_is_found_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hinge", "non_saturating"])
-def test_gradients_are_finite_differences(kind: str) -> None:
+def test_gradients_are_finite_differences(kind: AdversarialKind) -> None:
     real, fake = logits(2, 3).requires_grad_(), logits(2, 3, seed=1).requires_grad_()
     averages = LecamAverages(torch.tensor(0.7), torch.tensor(-0.4))
     assert torch.autograd.gradcheck(lambda a, b: discriminator_loss(a, b, kind), (real, fake))
@@ -70,12 +71,12 @@ def test_gradients_are_finite_differences(kind: str) -> None:
 
 
 def test_lecam_by_hand() -> None:
-    averages = LecamAverages(torch.tensor(1.0), torch.tensor(-0.5))
-    # Real over -0.5: 2.5, 1, 0, 1.5. Fake under 1: 4, 1, 0.5, 2.
-    expected = (6.25 + 1 + 0 + 2.25) / 4 + (16 + 1 + 0.25 + 4) / 4
+    averages = LecamAverages(torch.tensor(0.25), torch.tensor(-0.5))
+    # Real over -0.5: 2.5, 1, 0, 1.5. Fake under 0.25: 3.25, 0.25, 0, 1.25.
+    expected = (6.25 + 1 + 0 + 2.25) / 4 + (3.25**2 + 0.25**2 + 0 + 1.25**2) / 4
     assert float(lecam_penalty(REAL, FAKE, averages)) == pytest.approx(expected)
-    # MAGVIT's, of means: 0.625 over -0.5, -0.875 under 1.
-    assert float(lecam_penalty(REAL.mean(), FAKE.mean(), averages)) == pytest.approx(1.125**2 + 1.875**2)
+    # MAGVIT's, of means: 0.625 is 1.125 over -0.5, -0.875 is 1.125 under 0.25.
+    assert float(lecam_penalty(REAL.mean(), FAKE.mean(), averages)) == pytest.approx(2 * 1.125**2)
 
 
 numbers = st.lists(st.floats(-30, 30), min_size=1, max_size=6).map(lambda some: torch.tensor(some).double())
@@ -140,7 +141,9 @@ def test_r1_of_the_discriminator_is_a_finite_difference_and_so_is_its_gradient()
     penalty = r1_penalty(model, frames)
     torch.testing.assert_close(penalty, torch.stack(slopes).square().sum() / model(frames).numel(), rtol=1e-6, atol=0)
     penalty.backward()
-    for weight in (model.stem.weight, model.levels[0].weight, model.norms[0].gain, model.head.weight):
+    for name in ("stem.weight", "levels.0.weight", "norms.0.gain", "head.weight"):
+        weight = model.get_parameter(name)
+        assert weight.grad is not None
         place, step = (0,) * weight.ndim, 1e-5
         sides = []
         for sign in (1, -1):
@@ -172,7 +175,7 @@ def test_r1_of_what_was_compiled_goes_by_its_forward() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hinge", "non_saturating"])
-def test_losses_of_bfloat16_logits_are_float32(kind: str) -> None:
+def test_losses_of_bfloat16_logits_are_float32(kind: AdversarialKind) -> None:
     real, fake = logits(50).bfloat16(), logits(50, seed=1).bfloat16()
     for of_rounded, exact in (
         (discriminator_loss(real, fake, kind), discriminator_loss(real.float(), fake.float(), kind)),

@@ -35,24 +35,25 @@ def filter_matrix(length: int) -> Tensor:
 def plain_logits(model: PatchDiscriminator, frames: Tensor) -> Tensor:
     """The same network by matrices over the axes and convolutions of padded volumes."""
 
-    def convolve(x: Tensor, layer: torch.nn.Module, gain: float) -> Tensor:
+    def convolve(x: Tensor, layer: str, gain: float) -> Tensor:
         x = functional.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")
-        kernel = layer.weight * gain / math.sqrt(layer.weight[0].numel())
-        return functional.conv3d(functional.pad(x, (1, 1, 1, 1)), kernel, layer.bias)
+        weight = model.get_parameter(f"{layer}.weight")
+        kernel = weight * (gain / math.sqrt(weight[0].numel()))
+        return functional.conv3d(functional.pad(x, (1, 1, 1, 1)), kernel, model.get_parameter(f"{layer}.bias"))
 
     gain = math.sqrt(2 / 1.04)
-    x = convolve(frames, model.stem, gain)
+    x = convolve(frames, "stem", gain)
     x = torch.maximum(x, 0.2 * x)
-    for index, level in enumerate(model.levels):
+    for index, stride in enumerate(model.config.temporal_strides):
         down, across = filter_matrix(x.shape[3]), filter_matrix(x.shape[4])
         x = torch.einsum("bcthw,yh,xw->bctyx", x, down, across)
-        if model.config.temporal_strides[index] == 2:
+        if stride == 2:
             x = torch.einsum("bcthw,st->bcshw", x, filter_matrix(x.shape[2]))
-        x = convolve(x, level, gain)
+        x = convolve(x, f"levels.{index}", gain)
         strength = (x.pow(2).sum(1, keepdim=True) / x.shape[1] + 1e-6).sqrt()
-        x = x / strength * model.norms[index].gain.view(-1, 1, 1, 1)
+        x = x / strength * model.get_parameter(f"norms.{index}.gain").view(-1, 1, 1, 1)
         x = torch.maximum(x, 0.2 * x)
-    return convolve(x, model.head, 1.0)[:, 0]
+    return convolve(x, "head", 1.0)[:, 0]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 16, 12), (1, 3, 1, 16, 16), (1, 3, 6, 9, 7)])

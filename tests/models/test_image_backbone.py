@@ -51,11 +51,12 @@ def test_maps_are_those_of_timm(
     assert type(backbone.network).__name__ == kind
     assert (backbone.channel_axis, backbone.size) == (axis, size)
     pictures = torch.randn(2, 3, *(size or (64, 64)))
-    whole = timm.create_model(name, pretrained=False).eval()
+    whole: Any = timm.create_model(name, pretrained=False).eval()
     whole.load_state_dict(weights)
-    levels = len(backbone.network.feature_info.channels())  # type: ignore[union-attr]
+    network: Any = backbone.network
+    levels = len(network.feature_info.channels())
     with torch.no_grad():
-        maps = backbone.network(pictures)
+        maps = network(pictures)
         theirs = whole.forward_intermediates(pictures, intermediates_only=True)
     if axis == -1:
         maps = [x.movedim(-1, 1) for x in maps]
@@ -101,7 +102,7 @@ def test_lite0_with_the_packages_weights() -> None:
     backbone = lite0_backbone()
     network = backbone.network
     assert not network.training and not any(weight.requires_grad for weight in network.parameters())
-    facts = timm.create_model("tf_efficientnet_lite0", pretrained=False).pretrained_cfg
+    facts: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).pretrained_cfg
     assert (backbone.mean, backbone.std) == (facts["mean"], facts["std"])
     loaded = image_features.load_feature_network().get_parameter("blocks.0.0.conv_dw.weight")
     assert torch.equal(network.get_parameter("blocks.0.conv_dw.weight"), loaded)

@@ -1,6 +1,7 @@
 """The perceptual distance, against loops over places, finite differences, and pictures made worse on purpose."""
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -69,7 +70,7 @@ def test_gradients_are_finite_differences_and_go_to_the_frames_alone() -> None:
 def test_gradients_are_finite_where_a_map_is_nothing() -> None:
     class Silent(nn.Module):
         def forward(self, pictures: Tensor) -> list[Tensor]:
-            return [functional.relu(pictures - 100)]
+            return [0 * pictures]
 
     decoded = random_frames(1, 3, 1, 8, 8).requires_grad_()
     PerceptualDistance(Backbone(Silent(), *IMAGENET, None, 1))(decoded, torch.zeros(1, 3, 1, 8, 8)).backward()
@@ -94,12 +95,13 @@ class Mirror(nn.Module):
 
 def test_pictures_are_scaled_as_the_network_wants_them() -> None:
     distance = PerceptualDistance(Backbone(Mirror(), *IMAGENET, None, 1))
-    white, black = torch.ones(1, 3, 1, 2, 2), -torch.ones(1, 3, 1, 2, 2)
-    # White is (1 - mean) / std = (2.249, 2.429, 2.640), black -mean / std = (-2.118, -2.036, -1.804).
-    angle = torch.nn.functional.cosine_similarity(
-        torch.tensor([2.2489, 2.4286, 2.6400]), torch.tensor([-2.1179, -2.0357, -1.8044]), dim=0
+    red, grey = (
+        torch.tensor(colour).view(1, 3, 1, 1, 1).expand(-1, -1, -1, 2, 2) for colour in ([1.0, -1, -1], [0.0] * 3)
     )
-    assert float(distance(white, black)) == pytest.approx(float(2 - 2 * angle), rel=1e-4)
+    # (colour in [0, 1] - mean) / std: (1, 0, 0) and (0.5, 0.5, 0.5).
+    seen = torch.tensor([[2.2489, -2.0357, -1.8044], [0.0655, 0.1964, 0.4178]])
+    angle = functional.cosine_similarity(seen[0], seen[1], dim=0)
+    assert float(distance(red, grey)) == pytest.approx(float(2 - 2 * angle), rel=1e-3)
 
 
 def test_networks_of_one_size_are_shown_that_size() -> None:
@@ -125,6 +127,23 @@ def test_autocast_and_compiled_are_eager_in_float32() -> None:
     torch.testing.assert_close(rounded, expected, rtol=0.05, atol=0)
     compiled = torch.compile(distance, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(one, other), expected)
+
+
+def test_rounded_maps_are_compared_in_float32() -> None:
+    class Rounding(nn.Module):
+        def __init__(self, dtype: torch.dtype) -> None:
+            super().__init__()
+            self.dtype = dtype
+
+        def forward(self, pictures: Tensor) -> list[Tensor]:
+            return [pictures.bfloat16().to(self.dtype)]
+
+    one, other = random_frames(1, 3, 1, 16, 16), random_frames(1, 3, 1, 16, 16, seed=1)
+    kept, widened = (
+        PerceptualDistance(Backbone(Rounding(dtype), *IMAGENET, None, 1))(one, other)
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert torch.equal(kept, widened)
 
 
 def world_pictures() -> Tensor:
@@ -159,7 +178,7 @@ def test_it_grows_with_blur_and_noise_on_pictures() -> None:
 def test_a_recipe_chooses(tmp_path: Path) -> None:
     assert load_perceptual(PerceptualConfig()) is None
     torch.manual_seed(0)
-    whole = timm.create_model("test_convnext", pretrained=False)
+    whole: Any = timm.create_model("test_convnext", pretrained=False)
     save_file(whole.state_dict(), tmp_path / "weights.safetensors")
     config = PerceptualConfig(network="timm", backbone="test_convnext", weights=str(tmp_path / "weights.safetensors"))
     distance = load_perceptual(config)
@@ -190,3 +209,9 @@ def test_every_frame_is_as_likely_as_every_other() -> None:
     picked = torch.cat([spread_frames(9, 4, generator) for _ in range(4000)])
     share = picked.bincount(minlength=9) / 4000
     assert torch.allclose(share, torch.full((9,), 4 / 9), atol=0.03)
+
+
+def test_the_last_place_is_inside_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    almost_one = torch.tensor(1 - 2**-53, dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: almost_one)
+    assert spread_frames(9, 4, torch.Generator()).tolist() == [2, 4, 6, 8]

@@ -12,17 +12,17 @@ import torch
 from soracli.pipelines import train_vae as vae_pipeline
 from soracli.pipelines.train_dit import train_dit
 from soracli.pipelines.train_vae import train_vae
-from tests.pipelines.runs import dit_recipe, vae_recipe
+from tests.pipelines.runs import GAME, dit_recipe, vae_recipe
 
 # Adam turns a gradient that is nothing but rounding into a step of full size, so the steps are small; its averages
 # of gradients tell whether those agree.
-SMALL_STEPS = "optimiser.learning_rate=0.00001"
+SMALL_STEPS = ("optimiser.learning_rate=0.00001", "discriminator_optimiser.learning_rate=0.00001", *GAME)
 
 
 def train_both(folder: Path, name: str, ports: list[str]) -> None:
     """A VAE, then a DiT on a cache, into ``FOLDER/NAME_vae`` and ``FOLDER/NAME_dit``."""
     os.environ["MASTER_PORT"] = ports[0]
-    train_vae(vae_recipe(SMALL_STEPS, "loop.steps=4"), clips=None, out=folder / f"{name}_vae", device="cpu")
+    train_vae(vae_recipe(*SMALL_STEPS, "loop.steps=4"), clips=None, out=folder / f"{name}_vae", device="cpu")
     os.environ["MASTER_PORT"] = ports[1]
     vae, latents = folder / "vae", folder / "latents"
     train_dit(dit_recipe("loop.steps=4"), latents=latents, vae=vae, out=folder / f"{name}_dit", device="cpu")

@@ -29,6 +29,10 @@ VAE = (
     "{num_frames = 5, crop = 16, batch_size = 2, weight = 3.0, from_step = 1}, "
     "{num_frames = 1, crop = 16, batch_size = 8, from_step = 1}]", *LOOP, *OPTIMISER,
 )  # fmt: skip
+GAME = (
+    "adversary.weight=0.5", "adversary.start=2", "adversary.r1=1.0", "adversary.r1_every=2", "adversary.lecam=0.1",
+    "discriminator.widths=[4, 6]", "discriminator.temporal_strides=[2]", "discriminator_optimiser.warmup_steps=0",
+)  # fmt: skip
 DIT = (
     "dit.hidden_size=24", "dit.depth=1", "dit.num_heads=2", "dit.modulation_rank=4", "text.vocabulary_size=300",
     "text.hidden_size=16", "text.num_heads=2", "samples.batch_size=4", "samples.latent_frames=[3, 5]",

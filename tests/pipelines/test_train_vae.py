@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from soracli.core.errors import NumericsError, RecipeError, Stopped, UsageError
 from soracli.models.codec import encode_video
@@ -14,7 +16,7 @@ from soracli.pipelines import vae_step
 from soracli.pipelines.train_vae import train_vae
 from soracli.training.distributed import World
 from tests.data.clips import make_clip, make_manifest
-from tests.pipelines.runs import Notes, StopAfter, assert_same_run, figures, vae_recipe
+from tests.pipelines.runs import GAME, Notes, StopAfter, assert_same_run, figures, vae_recipe, weights
 
 WIDE = "frames.shapes=[{num_frames = 5, crop = 32, batch_size = 2}]"
 
@@ -124,7 +126,7 @@ def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path
 
     def breaks(*arguments):
         good = learn(*arguments)
-        return good if arguments[4].step < 3 else {**good, "loss": float("inf")}
+        return good if arguments[0].state.step < 3 else {**good, "loss": float("inf")}
 
     monkeypatch.setattr(pipeline, "learn", breaks)
     with pytest.raises(NumericsError, match=r"loss is inf\), 3 times after going back; the last good checkpoint"):
@@ -185,3 +187,37 @@ def test_the_mean_over_ranks_has_the_gradient_of_this_rank(monkeypatch):
     assert mean.tolist() == [2.0, 0.5]
     (gradient,) = torch.autograd.grad((mean * torch.tensor([5.0, 7.0])).sum(), values)
     assert gradient.tolist() == [5.0, 7.0]
+
+
+def test_the_game_begins_late_and_is_stopped_or_not(tmp_path):
+    whole = train_vae(vae_recipe(*GAME), clips=None, out=tmp_path / "whole", device="cpu")
+    with pytest.raises(Stopped, match="SIGUSR1 after step"):
+        train_vae(vae_recipe(*GAME), clips=None, out=tmp_path / "parts", device="cpu", reporter=StopAfter(5))
+    train_vae(vae_recipe(*GAME), clips=None, out=tmp_path / "parts", device="cpu")
+    assert_same_run(whole, tmp_path / "parts")
+    plain = train_vae(vae_recipe(), clips=None, out=tmp_path / "plain", device="cpu")
+    assert figures(whole)[:3] == figures(plain)[:3] and figures(whole)[3:] != figures(plain)[3:]
+    assert len(figures(whole, "told")) == len(figures(whole, "fooled")) == 4
+    lecam = weights(whole)["partner/lecam"]
+    assert bool((lecam != 0).all())
+
+
+def test_what_a_network_sees_is_paid_for(tmp_path):
+    """Any network of timm; here one that has learnt nothing."""
+    network = timm.create_model("test_convnext", pretrained=False, num_classes=0)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    seen = (
+        "perceptual.network=timm", "perceptual.backbone=test_convnext",
+        f"perceptual.weights={tmp_path}/weights.safetensors",
+        "frames.shapes=[{num_frames = 5, crop = 32, batch_size = 2}]", "loop.steps=2",
+    )  # fmt: skip
+
+    def losses(name, *changes):
+        run = train_vae(vae_recipe(*seen, *changes), clips=None, out=tmp_path / name, device="cpu")
+        return figures(run), figures(run, "perceptual")
+
+    (little, seen_little), (much, seen_much) = losses("a", "perceptual.weight=0"), losses("b", "perceptual.weight=2")
+    assert seen_little[0] == pytest.approx(seen_much[0]) and seen_much[0] > 0
+    assert much[0] - little[0] == pytest.approx(2 * seen_much[0], rel=1e-4)
+    (_, some) = losses("c", "perceptual.num_frames=2")
+    assert some[0] != seen_much[0]

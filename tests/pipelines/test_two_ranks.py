@@ -40,7 +40,7 @@ def test_two_ranks_are_one(tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    train_vae(vae_recipe(SMALL_STEPS, "loop.steps=4"), clips=None, out=tmp_path / "one_vae", device="cpu")
+    train_vae(vae_recipe(*SMALL_STEPS, "loop.steps=4"), clips=None, out=tmp_path / "one_vae", device="cpu")
     train_dit(dit_recipe("loop.steps=4"), latents=latents, vae=vae, out=tmp_path / "one_dit", device="cpu")
     for kind in ("vae", "dit"):
         one, two = tmp_path / f"one_{kind}", tmp_path / f"two_{kind}"
