@@ -58,10 +58,11 @@ def test_torch_and_safetensors_are_enough(workspace: Path, dtype: torch.dtype) -
     vae, spec = load_video_vae(Path("run"))
     with torch.inference_mode():
         raw = vae.encode(frames)[0]
-        assert torch.equal(found["latents"], normalise(raw, spec))
+        # Another process may have another number of threads, and so another order of sums.
+        torch.testing.assert_close(found["latents"], normalise(raw, spec), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found["streamed"], found["latents"], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found["frames"], vae.decode(raw)[0], atol=1e-5, rtol=1e-5)
-        assert torch.equal(load_codec(out).encode(frames)[0], found["latents"])
+        assert torch.equal(load_codec(out).encode(frames)[0], normalise(raw, spec))
 
 
 def test_the_readme_tells_the_truth(workspace: Path) -> None:
