@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from soracli.recipe.section import Section
+
+AdversarialKind = Literal["hinge", "non_saturating"]
+"""The losses that discriminator and decoder play against each other with."""
 
 
 class VAEConfig(Section):
@@ -51,6 +55,59 @@ class VAEConfig(Section):
         for stride in self.temporal_strides:
             time *= stride
         return (time, side, side)
+
+
+class DiscriminatorConfig(Section):
+    """The discriminator that a VAE's decoder is trained against."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    """Channels at each level, from pixels inward; every further level halves rows and columns."""
+    temporal_strides: tuple[int, ...] = (1, 2, 2)
+    """Frames that become one on the way to each further level, 1 or 2."""
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> Self:
+        levels = len(self.widths)
+        if min(self.widths, default=0) < 1:
+            raise ValueError(f"widths must have a number for each level, all above 0, got {self.widths}")
+        if len(self.temporal_strides) != levels - 1:
+            raise ValueError(
+                f"temporal_strides must have {levels - 1} numbers for {levels} widths, got {len(self.temporal_strides)}"
+            )
+        if any(stride not in (1, 2) for stride in self.temporal_strides):
+            raise ValueError(f"temporal_strides must be 1 or 2, got {self.temporal_strides}")
+        return self
+
+    @property
+    def compression(self) -> tuple[int, int, int]:
+        """Frames, rows and columns of pixels per logit."""
+        side = 2 ** (len(self.widths) - 1)
+        return (math.prod(self.temporal_strides), side, side)
+
+
+class PerceptualConfig(Section):
+    """The network that says how different two pictures look."""
+
+    network: Literal["off", "efficientnet_lite0", "timm"] = "off"
+    """``off``; ``efficientnet_lite0``, whose ImageNet weights a package has; or ``timm``, any network of that library
+    whose weights you have."""
+    backbone: str = ""
+    """With ``timm``: the network's name there, with the tag of its weights if it has one (``vgg16.tv_in1k``)."""
+    weights: str = ""
+    """With ``timm``: the safetensors file with the network's weights, as timm names them."""
+    num_frames: int = Field(0, ge=0)
+    """Frames of each clip that are looked at, at most and evenly spread; 0 looks at all."""
+
+    @model_validator(mode="after")
+    def _names_and_file_agree(self) -> Self:
+        for name, value in (("backbone", self.backbone), ("weights", self.weights)):
+            if self.network == "timm" and not value:
+                raise ValueError(
+                    f'network = "timm" needs {name}: the network\'s name there, and the file with its weights'
+                )
+            if self.network != "timm" and value:
+                raise ValueError(f'{name} = "{value}" is for network = "timm", not "{self.network}"')
+        return self
 
 
 class JudgeConfig(Section):

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from soracli.models.config import DiTConfig, TextEncoderConfig, VAEConfig
+from soracli.models.config import DiscriminatorConfig, DiTConfig, PerceptualConfig, TextEncoderConfig, VAEConfig
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,14 @@ from soracli.models.config import DiTConfig, TextEncoderConfig, VAEConfig
         (VAEConfig, {"decoder_blocks": (1, -1, 1)}, "not below 0"),
         (VAEConfig, {"widths": (4, 0, 4)}, "widths must be above 0"),
         (VAEConfig, {"widths": (), "temporal_strides": (), "encoder_blocks": (), "decoder_blocks": ()}, "must"),
+        (DiscriminatorConfig, {"temporal_strides": (2,)}, "temporal_strides must have 3 numbers for 4 widths, got 1"),
+        (DiscriminatorConfig, {"temporal_strides": (1, 2, 4)}, "must be 1 or 2"),
+        (DiscriminatorConfig, {"widths": (), "temporal_strides": ()}, "widths must have a number for each level"),
+        (DiscriminatorConfig, {"widths": (8, 0), "temporal_strides": (1,)}, "all above 0"),
+        (PerceptualConfig, {"network": "timm", "backbone": "vgg16"}, "needs weights"),
+        (PerceptualConfig, {"network": "timm", "weights": "vgg16.safetensors"}, "needs backbone"),
+        (PerceptualConfig, {"network": "efficientnet_lite0", "backbone": "vgg16"}, 'backbone = "vgg16" is for'),
+        (PerceptualConfig, {"weights": "vgg16.safetensors"}, 'is for network = "timm", not "off"'),
         (TextEncoderConfig, {"hidden_size": 60, "num_heads": 8}, "divisible by 2 num_heads"),
         (TextEncoderConfig, {"hidden_size": 12, "num_heads": 4}, "divisible by 2 num_heads"),
         (DiTConfig, {"hidden_size": 60, "num_heads": 8}, "even number from 6 on"),
@@ -33,3 +41,5 @@ def test_compression():
     assert VAEConfig().compression == (4, 16, 16)
     flat = VAEConfig(patch_size=8, widths=(8,), temporal_strides=(), encoder_blocks=(1,), decoder_blocks=(1,))
     assert flat.compression == (1, 8, 8)
+    assert DiscriminatorConfig().compression == (4, 8, 8)
+    assert DiscriminatorConfig(widths=(8,), temporal_strides=()).compression == (1, 1, 1)
