@@ -177,8 +177,8 @@ class PerceptualConfig(Section):
     """With ``timm``: the network's name there, with the tag of its weights if it has one (``vgg16.tv_in1k``)."""
     weights: str = ""
     """With ``timm``: the safetensors file with the network's weights, as timm names them."""
-    weight: float = Field(0.1, ge=0)
-    """Weight of the distance beside the absolute error."""
+    weight: float = Field(0.005, ge=0)
+    """Weight of the distance beside the absolute error; at this one Lite0's pulls about as hard."""
     num_frames: int = Field(0, ge=0)
     """Frames of each clip that are looked at, at most and evenly spread; 0 looks at all."""
 

@@ -109,8 +109,10 @@ def timm_backbone(name: str, weights: Path) -> Backbone:
                 name, pretrained=True, pretrained_cfg_overlay={"state_dict": arrays}, features_only=True
             )
     except (RuntimeError, AttributeError, AssertionError) as error:
-        raise UsageError(f"timm cannot give the inner maps of {name}: choose another network ({error})") from error
-    facts: Any = network.pretrained_cfg
+        raise UsageError(
+            f"timm cannot give the inner maps of {name}: choose another network ({str(error).splitlines()[0]})"
+        ) from error
+    facts = network.pretrained_cfg
     for module in network.modules():
         # timm keeps the arrays that it was given beside the weights: as much memory again.
         if isinstance(kept := getattr(module, "pretrained_cfg", None), dict):

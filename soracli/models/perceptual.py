@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from soracli.core.errors import UsageError
 from soracli.models.config import PerceptualConfig
 from soracli.models.image_backbone import Backbone, lite0_backbone, timm_backbone
 
@@ -55,6 +56,21 @@ class PerceptualDistance(nn.Module):
     def train(self, mode: bool = True) -> PerceptualDistance:
         """Stay as in evaluation: norms use the figures that they learned on ImageNet, nothing is dropped."""
         return super().train(False)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Whether the network takes frames of this size, before a training rests on it.
+
+        Raises:
+            UsageError: If it does not; some networks need a least size.
+        """
+        try:
+            with torch.no_grad():
+                self._unit_maps(self.mean.new_zeros(1, 3, 1, height, width))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise UsageError(
+                f"the perceptual network cannot take frames of {width}x{height}: use larger ones or another network "
+                f"({str(error).splitlines()[0]})"
+            ) from error
 
     def forward(self, decoded: Tensor, frames: Tensor) -> Tensor:
         """The mean distance over all frames, one number.

@@ -115,7 +115,11 @@ def train_vae(
         state = TrainState(
             vae, build_ema(vae, recipe.loop.ema_decay), optimiser, partner=build_adversary(recipe, world)
         )
-        update = Update(recipe, state, load_perceptual(recipe.perceptual, world.device), world)
+        perceptual = load_perceptual(recipe.perceptual, world.device)
+        if perceptual is not None:
+            for shape in recipe.frames.shapes:
+                perceptual.check_size(shape.crop, shape.crop)
+        update = Update(recipe, state, perceptual, world)
         if recipe.compile:
             vae.encoder.compile(dynamic=False)
             vae.decoder.compile(dynamic=False)

@@ -149,6 +149,21 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
         timm_backbone("test_resnet", tmp_path / "nowhere.safetensors")
 
 
+def test_a_network_without_inner_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, create = written(tmp_path, random_weights("test_resnet")), timm.create_model
+
+    def unable(name: str, features_only: bool = False, **options: Any) -> Any:
+        if features_only:
+            raise RuntimeError("features_only not implemented\nfor this")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", unable)
+    with pytest.raises(
+        UsageError, match=r"cannot give the inner maps of test_resnet: .* \(features_only not impl\w+\)$"
+    ):
+        timm_backbone("test_resnet", weights)
+
+
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, tuple[str]]:

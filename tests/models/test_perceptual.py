@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from soracli.core.errors import UsageError
 from soracli.data.world.clips import world_frames
 from soracli.models.config import PerceptualConfig
 from soracli.models.image_backbone import Backbone
@@ -114,6 +115,13 @@ def test_networks_of_one_size_are_shown_that_size() -> None:
         return pictures.transpose(0, 1)[None]
 
     torch.testing.assert_close(sized(one, other), plain(scaled(one), scaled(other)))
+
+
+def test_a_size_that_the_network_cannot_take() -> None:
+    distance = tiny_distance()
+    distance.check_size(32, 40)
+    with pytest.raises(UsageError, match=r"cannot take frames of 40x8: use larger ones or another network \(Calc"):
+        distance.check_size(8, 40)
 
 
 def test_autocast_and_compiled_are_eager_in_float32() -> None:
