@@ -100,8 +100,8 @@ def decode_block(vae: VideoCodec, spec: LatentSpec, latents: Tensor, cache: Stat
     return to_pixels(frames), cache
 
 
-def decode_stream(vae: VideoCodec, spec: LatentSpec, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Decode a video of any length as its latents come.
+def decode_blocks(vae: VideoCodec, spec: LatentSpec, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Decode a video block by block, as its latents are made.
 
     Args:
         vae: The VAE.

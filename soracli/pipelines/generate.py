@@ -20,7 +20,7 @@ from soracli.core.progress import Reporter, SilentReporter, Task
 from soracli.data.image_read import Frames
 from soracli.data.image_write import write_contact_sheet
 from soracli.data.video_write import VideoWriter
-from soracli.models.codec import decode_stream
+from soracli.models.codec import decode_blocks
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.tokenizer import encode_text
 from soracli.pipelines.output_names import sheet_name
@@ -171,7 +171,7 @@ def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames
         options=plan.options,
         negative_prompt=plan.negative_prompt,
     )
-    for pixels in decode_stream(model.vae, model.spec, map(_checked, blocks)):
+    for pixels in decode_blocks(model.vae, model.spec, map(_checked, blocks)):
         yield pixels[:left].numpy()
         left -= len(pixels)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
-from soracli.models.codec import decode_stream
+from soracli.models.codec import decode_blocks
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.evaluate_vae import as_bytes, as_floats
@@ -111,4 +111,4 @@ def _make(model: Generator, plan: GenerationPlan, prompt: str, seed: int, second
                 raise NumericsError(f"the model gave numbers that are not finite for '{prompt}', seed {seed}")
             yield latents
 
-    return torch.cat(list(decode_stream(model.vae, model.spec, checked())))[:num_frames]
+    return torch.cat(list(decode_blocks(model.vae, model.spec, checked())))[:num_frames]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from soracli.core.errors import ArtifactError, MachineError, UsageError
-from soracli.models.codec import decode_stream, encode_stream, encode_video, to_pixels
+from soracli.models.codec import decode_blocks, encode_stream, encode_video, to_pixels
 from soracli.models.published_files import CLASSES, WEIGHTS
 from soracli.models.published_vae import _CODECS
 from soracli.models.record import read_record
@@ -157,7 +157,7 @@ def test_the_codec_does_not_depend_on_chunks(folders: dict[str, Path], name: str
     assert torch.equal(torch.cat(parts, 1), whole) and whole.shape[1] == 1 + 34 // spec.compression[0]
     # Constant memory, or all at once.
     assert (max(part.shape[1] for part in parts) <= 4) if name in STREAMING else len(parts) == 1
-    frames = torch.cat(list(decode_stream(vae, spec, whole.split([3, *[1] * (whole.shape[1] - 3)], 1))))
+    frames = torch.cat(list(decode_blocks(vae, spec, whole.split([3, *[1] * (whole.shape[1] - 3)], 1))))
     assert frames.shape[0] == spec.video_frames(whole.shape[1])
 
 
@@ -195,6 +195,20 @@ def test_equal_latents_give_equal_frames_where_noise_is_added_inside(folders: di
         assert torch.equal(one, other) and torch.equal(torch.random.get_rng_state(), before)
         torch.manual_seed(7)
         assert not torch.equal(one, vae.module.decode(latents, torch.zeros(1)).sample)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_half_the_bits_are_enough_to_decode(folders: dict[str, Path], name: str) -> None:
+    """As sora generate does on a GPU: weights and latents in bfloat16."""
+    vae, spec = load_vae(folders[name])
+    latents = torch.randn(1, spec.channels, 3, 1, 1)
+    with torch.inference_mode():
+        whole = vae.decode(latents)[0]
+        for parameter in vae.parameters():
+            parameter.data = parameter.data.bfloat16()
+        half = vae.decode(latents.bfloat16())[0]
+    assert half.dtype == torch.bfloat16
+    assert float((half.float() - whole).square().mean()) < 0.05 * float(whole.var())
 
 
 @pytest.mark.parametrize("name", ["wan", "ltx"])
