@@ -190,10 +190,11 @@ def test_every_class_has_a_codec() -> None:
 def test_equal_latents_give_equal_frames_where_noise_is_added_inside(folders: dict[str, Path]) -> None:
     vae, latents = load_vae(folders["ltx 0.9.1"])[0], torch.randn(1, 4, 2, 1, 1)
     with torch.inference_mode():
-        before = torch.random.get_rng_state()
-        one, other = vae.decode(latents)[0], vae.decode(latents)[0]
-        assert torch.equal(one, other) and torch.equal(torch.random.get_rng_state(), before)
+        one, before = vae.decode(latents)[0], torch.random.get_rng_state()
         torch.manual_seed(7)
+        after = torch.random.get_rng_state()
+        assert torch.equal(vae.decode(latents)[0], one) and not torch.equal(before, after)
+        assert torch.equal(torch.random.get_rng_state(), after)
         assert not torch.equal(one, vae.module.decode(latents, torch.zeros(1)).sample)  # type: ignore[attr-defined]
 
 
