@@ -159,7 +159,7 @@ class WholeVideoCodec(nn.Module):
 
 
 def _slots(part: nn.Module, cache: State) -> list[Any]:
-    """What Wan's ``feat_cache`` is filled from: a place a module is more than its convolutions use."""
+    """Wan's ``feat_cache`` to go on from; an empty one has a place for each module, more than its convolutions use."""
     return list(cache) or [None] * sum(1 for _ in part.modules())
 
 

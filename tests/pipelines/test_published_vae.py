@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from soracli.core.errors import ArtifactError
+from soracli.core.progress import SilentReporter
 from soracli.data.config import WorldLatentsConfig
 from soracli.data.latents import LatentCache
 from soracli.data.video_read import read_frames
@@ -29,11 +30,20 @@ from soracli.pipelines.recipes import LatentsCacheRecipe
 from soracli.pipelines.train_dit import train_dit
 from tests.models.published import published_module, write_published
 from tests.pipelines.runs import dit_recipe
-from tests.pipelines.test_generate import Listener
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed: pip install -e '.[dev]'"
 )
+
+
+class Notes(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.mark.parametrize(("name", "side", "seconds"), [("wan", 32, 2.2), ("ltx", 64, 3.2)])
@@ -72,12 +82,12 @@ def test_from_clips_to_videos(
     assert parts["vae"].parameters == sum(tensor.numel() for tensor in module.state_dict().values())
     assert parts["vae"].hash == spec.vae_hash
 
-    listener = Listener()
+    reporter = Notes()
     (video,) = generate(
-        "a red ball", model=run, seconds=2, seed=1, num_steps=1, out=Path("a.mp4"), device="cpu", reporter=listener
+        "a red ball", model=run, seconds=2, seed=1, num_steps=1, out=Path("a.mp4"), device="cpu", reporter=reporter
     )
-    assert read_frames(video).shape == (16, side, side, 3) and listener.frames == 16
-    assert any("decodes a video whole" in note for note in listener.notes) == (name == "ltx")
+    assert read_frames(video).shape == (16, side, side, 3)
+    assert any("decodes a video whole" in note for note in reporter.notes) == (name == "ltx")
 
 
 def test_figures_of_a_published_vae(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
