@@ -92,13 +92,16 @@ def draw_view(rng: np.random.Generator, photograph: tuple[int, int], size: tuple
     return View(x, y, width, angle, _view_words(move, x, y, inwards, turn))
 
 
-def draw_path(rng: np.random.Generator, seconds: Array, view: View, largest: float) -> Path2D:
-    """The way of a thing in front of a photograph: its own movement, and more of the camera's than what lies behind.
+def draw_path(rng: np.random.Generator, seconds: Array, view: View, size: tuple[int, int], largest: float) -> Path2D:
+    """The way of a thing in front of a photograph: its own movement, and 0.2 to 1.2 times that of the ground behind it.
+
+    Above 1 it is nearer than the ground, below 1 it goes along with the camera.
 
     Args:
         rng: Where it is drawn from.
         seconds: Moments, ``(T,)``.
         view: The camera.
+        size: ``(W, H)`` of the clip.
         largest: Width it may have at most, as a share of the frame's.
     """
     share = _eased(rng, seconds / max(seconds[-1], 1e-9))
@@ -110,7 +113,7 @@ def draw_path(rng: np.random.Generator, seconds: Array, view: View, largest: flo
     y = rng.uniform(0.4, 0.75) + lift * (share - 0.5)
     middle = len(seconds) // 2
     x = x - nearness * (view.x - view.x[middle]) / view.width
-    y = y - nearness * (view.y - view.y[middle]) / view.width
+    y = y - nearness * (view.y - view.y[middle]) / (view.width * size[1] / size[0])
     bob = rng.uniform(0, 0.02) * np.sin(2 * math.pi * (rng.uniform(0.4, 1.6) * seconds + rng.uniform()))
     angle = math.radians(rng.normal(0, 3)) + math.radians(rng.normal(0, 8)) * (share - 0.5)
     across, down = float(x[-1] - x[0]), float(y[-1] - y[0])

@@ -84,7 +84,7 @@ def draw_scene(
     view = draw_view(rng, photograph, size, seconds)
     count = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1))) if cutouts and rng.uniform() < CUTOUT_SHARE else 0
     chosen = [cutouts[index] for index in rng.choice(len(cutouts), size=min(count, len(cutouts)), replace=False)]
-    things = tuple((cutout, draw_path(rng, seconds, view, _largest(cutout, size))) for cutout in chosen)
+    things = tuple((cutout, draw_path(rng, seconds, view, size, _largest(cutout, size))) for cutout in chosen)
     said = [f"{cutout.caption} {path.words}" for cutout, path in reversed(things)]
     shown = f"{' and '.join(said)} in front of {caption}" if said else caption
     return Scene(view, things, moments, ", ".join(part for part in (shown, view.words) if part))

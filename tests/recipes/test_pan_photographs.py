@@ -204,3 +204,18 @@ def test_wrong_use_is_refused(photographs: Path, tmp_path: Path, wrong: list[str
     with pytest.raises(SystemExit) as stopped:
         pan.main([str(source), str(tmp_path / "clips"), *wrong])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 32)])
+def test_a_thing_takes_the_same_share_of_the_camera_both_ways(size: tuple[int, int]) -> None:
+    """Of what the ground moves in the frame, across and down; a camera that stands still gives the thing's own way."""
+    seconds, share = np.arange(9) / 12, np.linspace(-0.5, 0.5, 9)
+    width = still(100.0, 9)
+    moving = moves.View(500 + 80 * share, 400 + 60 * share, width, still(0, 9), "")
+    standing = moves.View(still(500, 9), still(400, 9), width, still(0, 9), "")
+    for seed in range(20):
+        one, other = (moves.draw_path(np.random.default_rng(seed), seconds, v, size, 0.5) for v in (moving, standing))
+        across = (other.x - one.x)[-1] / (40 / 100)
+        down = (other.y - one.y)[-1] / (30 / (100 * size[1] / size[0]))
+        assert across == pytest.approx(down)
+        assert 0.2 <= across <= 1.2
