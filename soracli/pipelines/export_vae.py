@@ -10,6 +10,7 @@ from soracli.core.errors import ArtifactError, UsageError
 from soracli.core.files import finish_file, machine_error, write_text_atomic
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.published_files import find_published
+from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.record import part_folder
 from soracli.models.store import load_video_vae
 from soracli.pipelines.one_file import one_file
@@ -46,7 +47,11 @@ def export_vae(model: Path, out: Path, *, overwrite: bool = False) -> Path:
             raise UsageError(f"{out} is {'the VAE itself' if out.is_dir() else 'a file'}; name another folder")
         if not overwrite:
             raise UsageError(f"{out} exists and is not empty; name another folder, or --overwrite")
-    _, spec = load_video_vae(model)
+    vae, spec = load_video_vae(model)
+    if isinstance(vae, QuantisedVAE):
+        raise ArtifactError(
+            f"{folder} is a quantised VAE, which cannot be exported; one trained without a quantiser can"
+        )
     write_text_atomic(out / CODE, exported_code())
     write_text_atomic(out / "README.md", _readme(spec))
     try:

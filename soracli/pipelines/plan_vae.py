@@ -13,7 +13,7 @@ from soracli.models.config import with_quantiser
 from soracli.models.quantised_vae import QuantisedVAE, build_vae
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
-from soracli.pipelines.train_vae import check_frames, load_start
+from soracli.pipelines.train_vae import check_frames, load_network, load_start
 from soracli.training.device import choose_device
 
 
@@ -67,6 +67,7 @@ def plan_vae(
     """
     check_frames(recipe)
     load_start(init, recipe)
+    load_network(recipe)
     FramePool(recipe.frames, clips)
     place = choose_device(device)
     with torch.device("meta"):

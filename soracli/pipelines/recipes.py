@@ -43,7 +43,7 @@ class VaeTrainRecipe(Section):
     perceptual: PerceptualConfig = PerceptualConfig()
     adversary: AdversaryConfig = AdversaryConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    discriminator_optimiser: OptimiserConfig = OptimiserConfig(betas=(0.0, 0.99))
+    discriminator_optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-3, weight_decay=0.0, betas=(0.0, 0.99))
     optimiser: OptimiserConfig = OptimiserConfig()
     guard: GuardConfig = GuardConfig()
     loop: LoopConfig = LoopConfig()

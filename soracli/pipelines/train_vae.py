@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from soracli.core.errors import Stopped, UsageError
+from soracli.core.errors import NumericsError, Stopped, UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool, draw_shape
 from soracli.data.world.clips import world_frames
 from soracli.models.config import VAEConfig, with_quantiser
-from soracli.models.perceptual import load_perceptual
+from soracli.models.perceptual import PerceptualDistance, load_perceptual
 from soracli.models.quantised_vae import build_vae, freeze_encoder, start_from
 from soracli.models.store import load_video_vae, save_vae
 from soracli.models.vae_loss import psnr
@@ -78,16 +78,17 @@ def train_vae(
         ``out``; the model is in ``out/model``.
 
     Raises:
-        Stopped: After a stop on request; everything is saved.
+        Stopped: After a stop on request; everything is saved, or the last good state if it came during an alarm.
         NumericsError: If it diverged more often than ``guard.rollbacks``; the last good checkpoint is there.
         SoraError: For anything a user can put right.
     """
     recipe, reporter = loaded.recipe, reporter or SilentReporter()
     check_frames(recipe)
-    start = load_start(init, recipe)
+    start, perceptual = load_start(init, recipe), load_network(recipe)
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
         world = stack.enter_context(open_world(device))
+        check_shares(recipe, world)
         resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
         if start is not None:
             resolved["init"] = start[1].vae_hash
@@ -97,7 +98,6 @@ def train_vae(
         )
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
-        check_shares(recipe, world)
         pool = FramePool(recipe.frames, clips)
 
         seed_global(recipe.loop.seed, "weights")
@@ -115,17 +115,13 @@ def train_vae(
         state = TrainState(
             vae, build_ema(vae, recipe.loop.ema_decay), optimiser, partner=build_adversary(recipe, world)
         )
-        perceptual = load_perceptual(recipe.perceptual, world.device)
-        if perceptual is not None:
-            for shape in recipe.frames.shapes:
-                perceptual.check_size(shape.crop, shape.crop)
-        update = Update(recipe, state, perceptual, world)
+        update = Update(recipe, state, None if perceptual is None else perceptual.to(world.device), world)
         if recipe.compile:
             vae.encoder.compile(dynamic=False)
             vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(f"going on with {out} after step {state.step}")
-        guard = Guard(recipe.guard, ceilings=("loss", "told"), floors={"kl": _DEAD_POSTERIOR})
+        guard = Guard(recipe.guard, ceilings=("loss", "logit_size"), floors={"kl": _DEAD_POSTERIOR})
 
         metrics = stack.enter_context(
             open_metrics(
@@ -136,12 +132,18 @@ def train_vae(
         )
         task = stack.enter_context(reporter.task("vae train", recipe.loop.steps, "step"))
         task.advance(state.step)
+        owed = False
         while state.step < recipe.loop.steps:
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
             state.slow_down(0.5**state.rollbacks)
-            figures = learn(update, _batch(pool, recipe, seed, state.step, world), seed)
-            guard.watch(figures)
-            if guard.has_diverged:
+            is_last = state.step + 1 == recipe.loop.steps
+            try:
+                figures = learn(update, _batch(pool, recipe, seed, state.step, world), seed)
+                guard.watch(figures)
+            except NumericsError as error:  # the optimiser has skipped as many steps as it may
+                guard.give_up(str(error))
+            # A run must not end in an alarm: what it leaves behind would be the average of a broken state.
+            if guard.has_diverged or (is_last and not guard.is_calm):
                 done = state.step
                 roll_back(run.checkpoints, state, guard, reporter.note, world.device)
                 metrics.rewind(state.step)
@@ -154,9 +156,10 @@ def train_vae(
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, _evaluate(state.ema.module, recipe.frames, world))
             level = agree_on_stop(flag.level, world)
-            due = level or is_due(state.step, recipe.loop.save_every) or state.step == recipe.loop.steps
-            if due and guard.is_calm:
+            owed = owed or bool(level) or is_last or is_due(state.step, recipe.loop.save_every)
+            if owed and guard.is_calm:  # during an alarm a checkpoint waits
                 on_main(lambda: str(save_train_state(run.checkpoints, state, recipe.loop.keep_checkpoints)), world)
+                owed = False
             if level and state.step < recipe.loop.steps:
                 reason = signal_name(level) or ""
                 on_main(partial(write_stopped, out, reason), world)
@@ -191,6 +194,19 @@ def load_start(init: Path | None, recipe: VaeTrainRecipe) -> tuple[VideoVAE, Lat
             f"the recipe builds another VAE than {init} is: {changes or 'give it the same quantiser'} would build that"
         )
     return vae, spec
+
+
+def load_network(recipe: VaeTrainRecipe) -> PerceptualDistance | None:
+    """The network that sees how different frames look, if the recipe asks for one; before anything is built.
+
+    Raises:
+        SoraError: If it cannot be had, or does not take frames of the recipe's sizes.
+    """
+    network = load_perceptual(recipe.perceptual)
+    if network is not None:
+        for shape in recipe.frames.shapes:
+            network.check_size(shape.crop, shape.crop)
+    return network
 
 
 def check_frames(recipe: VaeTrainRecipe) -> None:

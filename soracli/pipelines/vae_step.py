@@ -30,7 +30,7 @@ from soracli.models.quantised_vae import QuantisedVAE
 from soracli.models.vae_loss import emphasis_weights, psnr, reconstruction_loss
 from soracli.models.video_vae import VideoVAE
 from soracli.pipelines.recipes import VaeTrainRecipe
-from soracli.training.device import mixed_precision, product_dtype
+from soracli.training.device import mixed_precision
 from soracli.training.distributed import World, all_mean, average_gradients
 from soracli.training.optimiser import build_optimiser
 from soracli.training.seeding import generator_for
@@ -70,13 +70,7 @@ def build_adversary(recipe: VaeTrainRecipe, world: World) -> Partner | None:
     if recipe.adversary.weight == 0:
         return None
     adversary = Adversary(recipe).to(world.device)
-    optimiser = build_optimiser(
-        adversary.named_parameters(),
-        recipe.discriminator_optimiser,
-        ("head", "0"),
-        product_dtype(recipe.loop.precision, world.device),
-    )
-    return Partner(adversary, optimiser)
+    return Partner(adversary, build_optimiser(adversary.named_parameters(), recipe.discriminator_optimiser))
 
 
 def learn(update: Update, frames: Tensor, seed: int) -> dict[str, float]:
@@ -185,7 +179,13 @@ def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, 
         loss = loss + 0.5 * config.r1 * config.r1_every * penalty
     loss.backward()
     average_gradients(adversary.parameters(), world)
-    figures = _means({"told": told, "logits_real": real.float().mean(), "logits_fake": fake.float().mean()}, world)
+    real, fake = real.detach().float(), fake.detach().float()
+    sizes = {
+        "logits_real": real.mean(),
+        "logits_fake": fake.mean(),
+        "logit_size": 0.5 * (real.abs() + fake.abs()).mean(),
+    }
+    figures = _means({"told": told, **sizes}, world)
     report = state.partner.optimiser.step(state.step, recipe.loop.steps, figures["told"])
     if report.applied:
         mean_real, mean_fake = (frames.new_tensor(figures[name]) for name in ("logits_real", "logits_fake"))

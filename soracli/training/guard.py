@@ -63,6 +63,10 @@ class Guard:
                 before = self.usual.get(name, figures[name])
                 self.usual[name] = before + weight * (figures[name] - before)
 
+    def give_up(self, reason: str) -> None:
+        """Count the state as lost at once."""
+        self.alarms, self.reason = self.config.patience, reason
+
     def forget(self) -> None:
         """Begin again, after going back to an earlier state."""
         self.usual, self.seen, self.alarms, self.reason = {}, 0, 0, ""

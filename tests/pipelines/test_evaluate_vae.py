@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from soracli.core.errors import ArtifactError, DataError, NumericsError, UsageError
-from soracli.data.manifest import Clip, clip_id_of, write_manifest
+from soracli.data.manifest import write_manifest
 from soracli.data.world.clips import world_frames
 from soracli.metrics.latent_health import latent_health
 from soracli.models.config import VAEConfig
@@ -22,6 +22,7 @@ from soracli.pipelines.clip_sources import WORLD_SEEDS
 from soracli.pipelines.evaluate_vae import encode_and_decode, evaluate_vae
 from soracli.pipelines.vae_report import VaeReport
 from tests.data.media import make_video
+from tests.pipelines.disc_clips import disc_clip
 
 CONFIG = VAEConfig(
     latent_channels=6, patch_size=4, widths=(4, 6), temporal_strides=(2,), encoder_blocks=(1, 1), decoder_blocks=(1, 1)
@@ -59,24 +60,6 @@ def _emoji(folder: Path, name: str, num_frames: int, hue: int) -> Path:
     return path
 
 
-def _clip(name: str, split: str, num_frames: int) -> Clip:
-    return Clip(
-        path=name,
-        start=0.0,
-        num_frames=num_frames,
-        fps=12.5,
-        height=40,
-        width=40,
-        seconds=num_frames / 12.5,
-        caption="",
-        sha256="0" * 64,
-        clip_id=clip_id_of(name, 0, num_frames, 12.5),
-        kind="animation" if num_frames > 1 else "image",
-        split=split,  # type: ignore[arg-type]
-        original_name=name,
-    )
-
-
 @pytest.fixture
 def manifest(workspace: Path) -> Path:
     clips = []
@@ -89,7 +72,7 @@ def manifest(workspace: Path) -> Path:
         ("f.png", "validation", 1),
     ):
         _emoji(workspace, name, num_frames, 30 * ord(name[0]) % 255)
-        clips.append(_clip(name, split, num_frames))
+        clips.append(disc_clip(name, split, num_frames))
     write_manifest(workspace / "clips.jsonl", clips, {})
     return workspace / "clips.jsonl"
 
@@ -171,7 +154,7 @@ def test_another_size(model: Path, manifest: Path) -> None:
 
 def test_clips_without_training_ones_share_those_of_another(model: Path, manifest: Path, workspace: Path) -> None:
     make_video(workspace / "film.mp4", "testsrc2=s=64x48:r=12.5:d=0.64", "-pix_fmt", "yuv420p")
-    write_manifest(workspace / "film.jsonl", [replace(_clip("film.mp4", "validation", 8), kind="video")], {})
+    write_manifest(workspace / "film.jsonl", [replace(disc_clip("film.mp4", "validation", 8), kind="video")], {})
     report = evaluate_vae(model, clips=[workspace / "film.jsonl", manifest], device="cpu")
     film, emoji = report.sets
     assert (film.name, emoji.name) == ("film", workspace.name)
@@ -205,7 +188,7 @@ def test_what_is_refused(model: Path, manifest: Path) -> None:
         evaluate_vae(model, world=1, size=(16, 8))
     with pytest.raises(ArtifactError, match="holds no vae"):
         evaluate_vae(model / "elsewhere", world=1)
-    write_manifest(manifest, [_clip("a.webp", "train", 8)], {})
+    write_manifest(manifest, [disc_clip("a.webp", "train", 8)], {})
     with pytest.raises(DataError, match="no clip of the split 'validation'"):
         evaluate_vae(model, clips=[manifest])
     broken = VideoVAE(CONFIG)

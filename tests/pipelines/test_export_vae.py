@@ -13,11 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from soracli.core.errors import ArtifactError, UsageError
 from soracli.models.codec import normalise
+from soracli.models.config import QuantiserConfig, with_quantiser
 from soracli.models.published_files import WEIGHTS
+from soracli.models.quantised_vae import build_vae
 from soracli.models.standalone_vae import load_codec
 from soracli.models.store import load_vae, load_video_vae, save_vae
 from soracli.pipelines.export_vae import export_vae
-from tests.models.tiny import random_frames, tiny_vae
+from tests.models.tiny import VAE, random_frames, tiny_vae
 
 MEAN, STD = torch.tensor([0.0, 1.0, -1.0, 0.5]), torch.tensor([1.0, 2.0, 0.5, 1.0])
 ALONE = """
@@ -96,3 +98,11 @@ def test_what_is_not_exported(workspace: Path) -> None:
     Path("wan", WEIGHTS).touch()
     with pytest.raises(ArtifactError, match="holds a published AutoencoderKLWan, which diffusers reads as it is"):
         export_vae(Path("wan"), Path("other"))
+
+
+def test_a_quantised_vae_is_refused_before_anything_is_written(workspace: Path) -> None:
+    twin = build_vae(with_quantiser(VAE, QuantiserConfig(kind="fsq", levels=(4, 3))))
+    save_vae(workspace / "vae", twin, torch.zeros(2), torch.ones(2), {})
+    with pytest.raises(ArtifactError, match="vae is a quantised VAE, which cannot be exported"):
+        export_vae(Path("vae"), Path("exported"))
+    assert not Path("exported").exists()

@@ -134,6 +134,53 @@ def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path
     assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step_00000002"]
 
 
+def test_lost_numbers_roll_back_before_the_optimiser_gives_up(tmp_path, monkeypatch):
+    """NaN in the loss itself, as often as the optimiser skips at most; the guard alone would wait longer."""
+    reconstruct, calls = vae_step.reconstruction_loss, []
+
+    def breaks(*arguments):
+        calls.append(0)
+        l1, gradient = reconstruct(*arguments)
+        return (l1 * float("nan"), gradient) if len(calls) in (4, 5) else (l1, gradient)
+
+    monkeypatch.setattr(vae_step, "reconstruction_loss", breaks)
+    notes = Notes()
+    recipe = vae_recipe("optimiser.max_skipped_steps=2")
+    run = train_vae(recipe, clips=None, out=tmp_path / "run", device="cpu", reporter=notes)
+    (said,) = [note for note in notes.said if "diverged" in note]
+    assert "not finite 2 steps in a row" in said and "back to step 2" in said
+    assert len(calls) == 5 + 4 and len(figures(run)) == 6 and load_vae(run)
+
+
+def test_a_run_does_not_end_in_an_alarm(tmp_path, monkeypatch):
+    """An alarm at the last step: its steps since the last checkpoint are done again, and the model is a good one."""
+    learn, calls = pipeline.learn, []
+
+    def breaks(*arguments):
+        calls.append(learn(*arguments))
+        return {**calls[-1], "loss": float("inf")} if len(calls) == 6 else calls[-1]
+
+    monkeypatch.setattr(pipeline, "learn", breaks)
+    run = train_vae(vae_recipe(), clips=None, out=tmp_path / "run", device="cpu")
+    assert len(calls) == 6 + 2 and len(figures(run)) == 6
+
+
+def test_a_checkpoint_waits_for_the_end_of_an_alarm(tmp_path, monkeypatch):
+    learn, calls = pipeline.learn, []
+
+    def breaks(*arguments):
+        calls.append(learn(*arguments))
+        return {**calls[-1], "loss": float("inf")} if len(calls) in (2, 5) else calls[-1]
+
+    monkeypatch.setattr(pipeline, "learn", breaks)
+    with pytest.raises(Stopped, match=r"after step 5: the last good state is saved \(loss is inf\)"):
+        train_vae(vae_recipe(), clips=None, out=tmp_path / "run", device="cpu", reporter=StopAfter(6))
+    assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == [
+        "step_00000003",
+        "step_00000004",
+    ]
+
+
 def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path):
     first = train_vae(vae_recipe(WIDE), clips=None, out=tmp_path / "first", device="cpu")
     with pytest.raises(UsageError, match="--init"):

@@ -77,3 +77,9 @@ def test_the_usual_is_a_slow_average_that_alarms_do_not_move():
     for _ in range(400):
         guard.watch({"loss": 2.0})
     assert guard.usual["loss"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_giving_up_needs_no_more_alarms():
+    guard = calm()
+    guard.give_up("the optimiser has had enough")
+    assert guard.has_diverged and not guard.is_calm and guard.reason == "the optimiser has had enough"
