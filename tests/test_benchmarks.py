@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from soracli.models.layers.causal import Kernel
+from soracli.models.layers.causal import SpaceConv, TimeConv
 from tests.models.tiny import random_frames, tiny_vae
 
 
@@ -33,11 +33,11 @@ def test_work_is_counted_as_by_hand(race: ModuleType) -> None:
     way = "encode"
 
     def count(layer: torch.nn.Module, _: object, out: torch.Tensor) -> None:
-        by_hand[way] += 2 * layer.weight.numel() * out.shape[0] * out.shape[2] * out.shape[3]  # type: ignore[operator]
+        by_hand[way] += 2 * layer.conv.weight.numel() * out[..., 0].numel()  # type: ignore[operator]
 
     found = race.count_work(vae, frames)
     for layer in vae.modules():
-        if isinstance(layer, Kernel):
+        if isinstance(layer, SpaceConv | TimeConv):
             layer.register_forward_hook(count)
     with torch.no_grad():
         latents = vae.encode(frames)[0]

@@ -66,7 +66,7 @@ class PatchDiscriminator(nn.Module):
             if stride == 2:
                 x = blur_halve(x, 2)  # (B, C, T/2, H/2, W/2)
             x = level(x)  # (B, C', T/s, H/2, W/2)
-            x = norm(x.flatten(3)).view_as(x)
+            x = norm(x.movedim(1, -1)).movedim(-1, 1)  # (B, C', T/s, H/2, W/2)
             x = functional.leaky_relu(x, _SLOPE)
         return self.head(x).squeeze(1)  # (B, T', H', W')
 

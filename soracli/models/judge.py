@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -127,18 +128,18 @@ class Judge(nn.Module):
         videos, num_frames = frames.shape[:2]
         config = self.config
         pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        fine = self.fine(self.stem(pictures))  # (B T, fine, S/4, S/4)
-        middle = self.middle(self.to_middle(fine))  # (B T, middle, S/8, S/8)
-        coarse = self.coarse(self.to_coarse(middle))  # (B T, coarse, S/16, S/16)
+        fine = self.fine(self.stem(pictures).movedim(1, -1))  # (B T, S/4, S/4, fine)
+        middle = self.middle(self.to_middle(fine))  # (B T, S/8, S/8, middle)
+        coarse = self.coarse(self.to_coarse(middle))  # (B T, S/16, S/16, coarse)
 
-        upward = functional.interpolate(self.coarse_to_middle(coarse), scale_factor=2.0, mode="nearest")
-        middle = self.middle_again(middle + upward)
-        upward = functional.interpolate(self.middle_to_fine(middle), scale_factor=2.0, mode="nearest")
-        fine = self.fine_again(fine + upward)
-        maps = functional.pixel_shuffle(self.head_maps(fine), 2).unflatten(0, (videos, num_frames))
+        middle = self.middle_again(middle + _twice_as_large(self.coarse_to_middle(coarse)))  # (B T, S/8, S/8, middle)
+        fine = self.fine_again(fine + _twice_as_large(self.middle_to_fine(middle)))  # (B T, S/4, S/4, fine)
+        maps = rearrange(
+            self.head_maps(fine), "(b t) h w (c p q) -> b t c (h p) (w q)", b=videos, p=2, q=2
+        )  # (B, T, fields, S/2, S/2)
         there, colour, shape, size, offset, depth = maps.split(self.fields, dim=2)
 
-        glance = functional.silu(self.squeeze(self.squeeze_norm(coarse))).flatten(1)
+        glance = functional.silu(self.squeeze(self.squeeze_norm(coarse))).movedim(-1, 1).flatten(1)
         known = functional.silu(self.scene_in(glance)).unflatten(0, (videos, num_frames))
         known = self.scene_time(known)  # (B, T, scene_width)
         words = self.head_scene(known.mean(1))
@@ -202,6 +203,11 @@ class Judge(nn.Module):
         z = distance * level * azimuth.cos() - across * heading.sin() - along * heading.cos()
         y = config.camera_target + distance * rise - ahead * rise + above * level
         return torch.stack([x, y, z], -1)
+
+
+def _twice_as_large(features: Tensor) -> Tensor:
+    """``(N, H, W, C)`` to ``(N, 2 H, 2 W, C)``, each position four times."""
+    return features.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 def _grid(side: int, like: Tensor) -> Tensor:

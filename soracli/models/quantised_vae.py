@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, DataError, NumericsError
@@ -153,5 +152,5 @@ def freeze_encoder(vae: VideoVAE) -> None:
 
 def _at_positions(layer: SpaceConv, x: Tensor) -> Tensor:
     """Apply a 1x1 convolution to ``(B, C, T', H', W')``."""
-    out: Tensor = layer(rearrange(x, "b c t h w -> b t c h w"))
-    return rearrange(out, "b t c h w -> b c t h w")
+    out: Tensor = layer(x.movedim(1, -1))
+    return out.movedim(-1, 1)

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from soracli.models.config import VAEConfig
-from soracli.models.layers.causal import Cache, PositionNorm, ResidualBlock, SpaceConv, Tape, fold_time, unfold_time
+from soracli.models.layers.causal import Cache, PositionNorm, ResidualBlock, SpaceConv, Tape, fold_time, unfold
 
 _LOG_VARIANCE = (-12.0, 4.0)
 
@@ -28,9 +28,9 @@ class Down(nn.Module):
         self.time = SpaceConv(temporal_stride * out_channels, out_channels, kernel=1)
 
     def forward(self, x: Tensor, tape: Tape) -> Tensor:
-        """``(B, T, C, H, W)`` to ``(B, T / s, C', H / 2, W / 2)``."""
-        x = self.space(x)  # (B, T, C', H/2, W/2)
-        return self.time(fold_time(x, self.temporal_stride, tape))  # (B, T/s, C', H/2, W/2)
+        """``(B, T, H, W, C)`` to ``(B, T / s, H / 2, W / 2, C')``."""
+        x = self.space(x)  # (B, T, H/2, W/2, C')
+        return self.time(fold_time(x, self.temporal_stride, tape))  # (B, T/s, H/2, W/2, C')
 
 
 class Up(nn.Module):
@@ -43,10 +43,10 @@ class Up(nn.Module):
         self.time = SpaceConv(out_channels, temporal_stride * out_channels, kernel=1)
 
     def forward(self, x: Tensor, tape: Tape) -> Tensor:
-        """``(B, T, C, H, W)`` to ``(B, T s, C', 2 H, 2 W)``."""
-        x = self.space(x)  # (B, T, 4 C', H, W)
-        x = rearrange(x, "b t (p q c) h w -> b t c (h p) (w q)", p=2, q=2)  # (B, T, C', 2H, 2W)
-        return unfold_time(self.time(x), self.temporal_stride, tape)  # (B, T s, C', 2H, 2W)
+        """``(B, T, H, W, C)`` to ``(B, T s, 2 H, 2 W, C')``."""
+        x = self.space(x).unflatten(-1, (4, -1))  # (B, T, H, W, 4, C')
+        x = self.time(x.flatten(2, 3)).unflatten(2, x.shape[2:4])  # (B, T, H, W, 4, s C')
+        return unfold(x, 2, self.temporal_stride, tape)  # (B, T s, 2H, 2W, C')
 
 
 class Encoder(nn.Module):
@@ -71,15 +71,15 @@ class Encoder(nn.Module):
     def forward(self, frames: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
         """``(B, 3, T, H, W)`` in [-1, 1] to mean and log variance ``(B, C, T', H', W')``."""
         p = self.patch_size
-        x = rearrange(frames, "b c t (h p) (w q) -> b t (p q c) h w", p=p, q=p)  # (B, T, 3pp, H/p, W/p)
-        x = self.stem(x)  # (B, T, D, H/p, W/p)
+        x = rearrange(frames, "b c t (h p) (w q) -> b t h w (p q c)", p=p, q=p)  # (B, T, H/p, W/p, 3pp)
+        x = self.stem(x)  # (B, T, H/p, W/p, D)
         for index, level in enumerate(self.levels):
             for block in level:  # type: ignore[attr-defined]
-                x = block(x, tape)  # (B, T, D, H, W) of this level
+                x = block(x, tape)  # (B, T, H, W, D) of this level
             if index < len(self.downs):
-                x = self.downs[index](x, tape)  # (B, T/s, D', H/2, W/2)
-        h = nn.functional.silu(self.norm(x.flatten(0, 1))).unflatten(0, x.shape[:2])  # (B, T', D, H', W')
-        mean, log_variance = rearrange(self.head(h), "b t (two c) h w -> two b c t h w", two=2)  # 2 (B, C, T', H', W')
+                x = self.downs[index](x, tape)  # (B, T/s, H/2, W/2, D')
+        x = self.head(nn.functional.silu(self.norm(x)))  # (B, T', H', W', 2 C)
+        mean, log_variance = rearrange(x, "b t h w (two c) -> two b c t h w", two=2)  # 2 (B, C, T', H', W')
         return mean, log_variance.clamp(*_LOG_VARIANCE)
 
 
@@ -104,16 +104,16 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, tape: Tape) -> Tensor:
         """``(B, C, T', H', W')`` to frames ``(B, 3, T, H, W)``, about [-1, 1]."""
-        x = rearrange(latents, "b c t h w -> b t c h w")  # (B, T', C, H', W')
-        x = self.stem(x)  # (B, T', D, H', W')
+        x = rearrange(latents, "b c t h w -> b t h w c")  # (B, T', H', W', C)
+        x = self.stem(x)  # (B, T', H', W', D)
         for index, level in enumerate(self.levels):
             for block in level:  # type: ignore[attr-defined]
-                x = block(x, tape)  # (B, T, D, H, W) of this level
+                x = block(x, tape)  # (B, T, H, W, D) of this level
             if index < len(self.ups):
-                x = self.ups[index](x, tape)  # (B, T s, D', 2H, 2W)
-        h = nn.functional.silu(self.norm(x.flatten(0, 1))).unflatten(0, x.shape[:2])  # (B, T, D, H/p, W/p)
+                x = self.ups[index](x, tape)  # (B, T s, 2H, 2W, D')
         p = self.patch_size
-        return rearrange(self.head(h), "b t (p q c) h w -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+        x = self.head(nn.functional.silu(self.norm(x)))  # (B, T, H/p, W/p, 3pp)
+        return rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
 
 
 class VideoVAE(nn.Module):

@@ -1,13 +1,15 @@
 """Layers over video that never look ahead, with the past passed in and handed back.
 
-Axes: B batch, T frames, C channels, H rows, W columns; ``x`` is ``(B, T, C, H, W)``, kept channels-last. Space is
-mixed by 2D convolutions over stacked frames and time by a convolution of its own, because that is what CPUs and
-GPUs run fastest. What a layer must remember of earlier frames goes through a ``Tape``: nothing is hidden in modules.
+Axes: B batch, T frames, H rows, W columns, C channels; ``x`` is ``(B, T, H, W, C)``. Space is mixed by 2D convolutions
+over stacked frames and time by matrix products of its own, because that is what CPUs and GPUs run fastest; channels come
+last, so that neither has to rearrange what it is given. What a layer must remember of earlier frames goes through a
+``Tape``: nothing is hidden in modules.
 """
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 Cache = tuple[Tensor, ...]
@@ -26,11 +28,11 @@ class Tape:
         """Put the past in front of ``x`` and keep its last frames.
 
         Args:
-            x: ``(B, T, C, H, W)``.
+            x: ``(B, T, H, W, C)``.
             num_frames: How many frames of past; zeros stand in before the first frame.
 
         Returns:
-            ``(B, num_frames + T, C, H, W)``.
+            ``(B, num_frames + T, H, W, C)``.
         """
         past = x.new_zeros(x.shape[0], num_frames, *x.shape[2:]) if self.is_start else next(self._past)
         whole = torch.cat([past, x], 1)
@@ -55,9 +57,9 @@ class PositionNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``(N, C, H, W)``."""
-        scale = torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)  # (N, 1, H, W)
-        return x * scale * self.gain[:, None, None]  # (N, C, H, W)
+        """Normalise ``(..., C)``."""
+        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)  # (..., 1)
+        return x * scale * self.gain  # (..., C)
 
 
 class Kernel(nn.Module):
@@ -75,9 +77,13 @@ class Kernel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to ``(N, C', H / s, W / s)``."""
+        """``(N, H, W, C)`` to ``(N, H / s, W / s, C')``."""
+        if self.kernel == self.stride == 1:
+            return nn.functional.linear(x, self.weight, self.bias)  # (N, H, W, C')
         weight = self.weight.unflatten(1, (self.kernel, self.kernel, -1)).permute(0, 3, 1, 2)  # (C', C, k, k)
-        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.kernel // 2)  # (N, C', H/s, W/s)
+        channels_second = x.permute(0, 3, 1, 2)  # (N, C, H, W), a view
+        y = nn.functional.conv2d(channels_second, weight, self.bias, self.stride, self.kernel // 2)
+        return y.permute(0, 2, 3, 1)  # (N, H/s, W/s, C')
 
 
 class SpaceConv(nn.Module):
@@ -88,12 +94,12 @@ class SpaceConv(nn.Module):
         self.conv = Kernel(in_channels, out_channels, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, C, H, W)`` to ``(B, T, C', H / s, W / s)``."""
-        return self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        """``(B, T, H, W, C)`` to ``(B, T, H / s, W / s, C')``."""
+        return self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (B, T, H/s, W/s, C')
 
 
 class TimeConv(nn.Module):
-    """A causal convolution over time: kernel (k, 1, 1), the past in front, as one matrix product."""
+    """A causal convolution over time: kernel (k, 1, 1), the past in front, as one matrix product a frame of kernel."""
 
     def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
@@ -101,12 +107,15 @@ class TimeConv(nn.Module):
         self.conv = Kernel(kernel * channels, channels)
 
     def forward(self, x: Tensor, tape: Tape) -> Tensor:
-        """``(B, T, C, H, W)`` to the same shape."""
-        num_frames = x.shape[1]
-        whole = tape.exchange(x, self.kernel - 1)  # (B, k - 1 + T, C, H, W)
-        shifted = [whole[:, start : start + num_frames].flatten(0, 1) for start in range(self.kernel)]
-        stacked = torch.cat(shifted, 1)  # (B T, k C, H, W)
-        return self.conv(stacked).unflatten(0, x.shape[:2])  # (B, T, C, H, W)
+        """``(B, T, H, W, C)`` to the same shape."""
+        batch, num_frames, height, width, channels = x.shape
+        whole = tape.exchange(x, self.kernel - 1).flatten(2, 3)  # (B, k - 1 + T, H W, C)
+        # Sums in place of one product over k C channels: those would have to be copied together first.
+        y = self.conv.bias.expand(batch, num_frames * height * width, -1)  # (B, T H W, C)
+        for start, weight in enumerate(self.conv.weight.split(channels, 1)):
+            shifted = whole[:, start : start + num_frames].flatten(1, 2)  # (B, T H W, C), a view
+            y = torch.baddbmm(y, shifted, weight.t().expand(batch, -1, -1))  # (B, T H W, C)
+        return y.unflatten(1, (num_frames, height, width))  # (B, T, H, W, C)
 
 
 class ResidualBlock(nn.Module):
@@ -122,38 +131,38 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.time.conv.weight)
 
     def forward(self, x: Tensor, tape: Tape) -> Tensor:
-        """``(B, T, C, H, W)`` to the same shape."""
-        batch = x.shape[:2]
-        h = nn.functional.silu(self.space_norm(x.flatten(0, 1))).unflatten(0, batch)  # (B, T, C, H, W)
-        h = self.space(h)  # (B, T, C, H, W)
-        h = nn.functional.silu(self.time_norm(h.flatten(0, 1))).unflatten(0, batch)  # (B, T, C, H, W)
-        return x + self.time(h, tape)  # (B, T, C, H, W)
+        """``(B, T, H, W, C)`` to the same shape."""
+        h = self.space(nn.functional.silu(self.space_norm(x)))  # (B, T, H, W, C)
+        return x + self.time(nn.functional.silu(self.time_norm(h)), tape)  # (B, T, H, W, C)
 
 
 def fold_time(x: Tensor, stride: int, tape: Tape) -> Tensor:
     """Put every ``stride`` frames into the channels of one; the first frame of a video stands alone, after zeros.
 
     Args:
-        x: ``(B, T, C, H, W)`` with T = 1 + k * stride at the start of a video, k * stride later.
+        x: ``(B, T, H, W, C)`` with T = 1 + k * stride at the start of a video, k * stride later.
         stride: Frames folded together.
         tape: Tells whether the video starts here.
 
     Returns:
-        ``(B, ceil(T / stride), stride * C, H, W)``.
+        ``(B, ceil(T / stride), H, W, stride * C)``.
     """
     if tape.is_start:
         x = torch.cat([x.new_zeros(x.shape[0], stride - 1, *x.shape[2:]), x], 1)
-    groups = x.unflatten(1, (-1, stride))  # (B, T', stride, C, H, W)
-    return groups.flatten(2, 3)  # (B, T', stride C, H, W)
+    return rearrange(x, "b (t s) h w c -> b t h w (s c)", s=stride)
 
 
-def unfold_time(x: Tensor, stride: int, tape: Tape) -> Tensor:
-    """Undo ``fold_time``: channels become frames; the first latent of a video gives one frame only.
+def unfold(x: Tensor, side: int, stride: int, tape: Tape) -> Tensor:
+    """Channels become squares of positions and frames; the first latent of a video gives one frame only.
 
     Args:
-        x: ``(B, T, stride * C, H, W)``.
-        stride: Frames each position holds.
+        x: ``(B, T, H, W, side * side, stride * C)``.
+        side: Rows and columns that each position becomes.
+        stride: Frames that each position becomes.
         tape: Tells whether the video starts here.
+
+    Returns:
+        ``(B, T * stride, side * H, side * W, C)``, less ``stride - 1`` frames at the start of a video.
     """
-    frames = x.unflatten(2, (stride, -1)).flatten(1, 2)  # (B, T stride, C, H, W)
+    frames = rearrange(x, "b t h w (p q) (s c) -> b (t s) (h p) (w q) c", p=side, s=stride)
     return frames[:, stride - 1 :] if tape.is_start else frames
