@@ -1,9 +1,9 @@
 """Layers over video that never look ahead, with the past passed in and handed back.
 
 Axes: B batch, T frames, H rows, W columns, C channels; ``x`` is ``(B, T, H, W, C)``. Space is mixed by 2D convolutions
-over stacked frames and time by matrix products of its own, because that is what CPUs and GPUs run fastest; channels come
-last, so that neither has to rearrange what it is given. What a layer must remember of earlier frames goes through a
-``Tape``: nothing is hidden in modules.
+over stacked frames and time by matrix products of its own, because that is what CPUs and GPUs run fastest; channels
+come last, so that neither has to rearrange what it is given. What a layer must remember of earlier frames goes through
+a ``Tape``: nothing is hidden in modules.
 """
 
 from __future__ import annotations
