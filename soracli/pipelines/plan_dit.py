@@ -13,8 +13,9 @@ from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
+from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
-from soracli.pipelines.train_dit import check_patch, check_vae, draw_sample, learn_tokenizer, load_start
 from soracli.training.device import choose_device
 from soracli.training.seeding import generator_for
 

@@ -12,8 +12,9 @@ from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, pack_tokens
+from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_start import learn_tokenizer
 from soracli.pipelines.plan_dit import _forward_flops, plan_dit
-from soracli.pipelines.train_dit import draw_sample, learn_tokenizer
 from soracli.training.seeding import generator_for
 from tests.pipelines.runs import dit_recipe, make_cache
 

@@ -19,9 +19,8 @@ from soracli.data.world.clips import world_frames
 from soracli.models.codec import to_frames, to_pixels
 from soracli.models.generator import load_generator
 from soracli.models.store import load_vae
-from soracli.pipelines import clip_sources, sample_clips
+from soracli.pipelines import clip_sources, dit_step, sample_clips
 from soracli.pipelines import generate as generation
-from soracli.pipelines import train_dit as training
 from soracli.pipelines.cache_latents import cache_latents
 from soracli.pipelines.describe_model import describe_model
 from soracli.pipelines.evaluate_vae import evaluate_vae
@@ -51,7 +50,7 @@ def test_from_clips_to_videos(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, name: str, side: int, seconds: float
 ) -> None:
     """Wan streams, LTX does not."""
-    monkeypatch.setattr(training, "_VALIDATION_SAMPLES", 2)
+    monkeypatch.setattr(dit_step, "_VALIDATION_SAMPLES", 2)
     monkeypatch.setattr(generation, "set_threads", lambda count: count)
     module = write_published(workspace / "published", name)
     shutil.copytree("published", "pipeline/vae")  # as whole models of diffusers are laid out

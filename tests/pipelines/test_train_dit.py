@@ -6,19 +6,23 @@ import pytest
 import torch
 
 from soracli.core.errors import ArtifactError, RecipeError, Stopped, UsageError
+from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache, write_index, write_shard
 from soracli.models.generator import load_generator
 from soracli.models.store import load_vae, save_vae
+from soracli.models.tokenizer import train_tokenizer
 from soracli.models.tokens import MANY_FRAMES, ONE_FRAME, TEXT
-from soracli.pipelines import train_dit as pipeline
+from soracli.pipelines import dit_step
+from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.train_dit import train_dit
+from soracli.training.distributed import World
 from tests.models.tiny import stir, tiny_vae
 from tests.pipelines.runs import StopAfter, assert_same_run, dit_recipe, figures, make_cache, weights
 
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
-    monkeypatch.setattr(pipeline, "_VALIDATION_SAMPLES", 8)
+    monkeypatch.setattr(dit_step, "_VALIDATION_SAMPLES", 8)
 
 
 def train(folder, name, *changes, vae=None, **options):
@@ -142,13 +146,13 @@ def test_batches(tmp_path):
     """Samples of a step are the same in every run; dropped text is the mark alone; targets fit what is wanted."""
     make_cache(tmp_path)
     recipe = dit_recipe("flow.text_dropout=0.5").recipe
-    sampler = pipeline.LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
-    tokenizer = pipeline.train_tokenizer(["a red ball rolls"], 300)
-    world = pipeline.World(0, 1, 0, torch.device("cpu"))
+    sampler = LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
+    tokenizer = train_tokenizer(["a red ball rolls"], 300)
+    world = World(0, 1, 0, torch.device("cpu"))
     lengths = []
     for step in range(20):
-        tokens, targets = pipeline._batch(sampler, tokenizer, recipe, step, world)
-        again, _ = pipeline._batch(sampler, tokenizer, recipe, step, world)
+        tokens, targets = draw_batch(sampler, tokenizer, recipe, step, world)
+        again, _ = draw_batch(sampler, tokenizer, recipe, step, world)
         assert torch.equal(tokens.patches, again.patches) and torch.equal(tokens.text, again.text)
         assert targets.shape == (len(tokens.wanted), 16)
         assert not (tokens.kind[tokens.wanted] == TEXT).any()
@@ -160,10 +164,10 @@ def test_the_first_steps_show_pictures(tmp_path):
     """Four times as many as samples later, each in every noisy copy."""
     make_cache(tmp_path)
     recipe = dit_recipe("samples.images_first=2", "samples.image_share=0", "flow.copies=3").recipe
-    sampler = pipeline.LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
-    tokenizer = pipeline.train_tokenizer(["a red ball rolls"], 300)
-    world = pipeline.World(0, 1, 0, torch.device("cpu"))
-    batches = [pipeline._batch(sampler, tokenizer, recipe, step, world)[0] for step in (0, 1, 2)]
+    sampler = LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
+    tokenizer = train_tokenizer(["a red ball rolls"], 300)
+    world = World(0, 1, 0, torch.device("cpu"))
+    batches = [draw_batch(sampler, tokenizer, recipe, step, world)[0] for step in (0, 1, 2)]
     size = recipe.samples.batch_size
     assert [len(tokens.segments) for tokens in batches] == [4 * size, 4 * size, size]
     for tokens in batches[:2]:

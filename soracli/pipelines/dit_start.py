@@ -1,0 +1,71 @@
+"""What a training of a DiT begins from, and whether its parts fit each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from soracli.core.errors import ArtifactError, UsageError
+from soracli.data.latents import LatentCache
+from soracli.models.generator import Generator, load_generator
+from soracli.models.store import load_vae
+from soracli.models.tokenizer import train_tokenizer
+from soracli.pipelines.recipes import DitTrainRecipe
+
+
+def learn_tokenizer(cache: LatentCache, recipe: DitTrainRecipe) -> Tokenizer:
+    """The tokens of all captions of a cache: the same cache gives the same ones."""
+    captions = (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions))
+    return train_tokenizer(captions, recipe.text.vocabulary_size)
+
+
+def load_start(init: Path | None, cache: LatentCache, recipe: DitTrainRecipe) -> Generator | None:
+    """The model that a training begins from, if any.
+
+    Raises:
+        UsageError: If the recipe builds another model; names the keys and both values.
+        ArtifactError: If it cannot be read, or makes latents with another number of channels.
+    """
+    if init is None:
+        return None
+    start = load_generator(init)
+    for section, wanted, found in (("dit", recipe.dit, start.dit.config), ("text", recipe.text, start.text.config)):
+        differing = [key for key, value in found.model_dump().items() if getattr(wanted, key) != value]
+        if differing:
+            changes = " ".join(f"--set {section}.{key}={getattr(found, key)}" for key in differing)
+            raise UsageError(f"the recipe builds another model than {init} is: {changes} would build that")
+    if start.spec.channels != cache.spec.channels:
+        raise ArtifactError(
+            f"{init} makes latents of {start.spec.channels} channels, but {cache.folder} has {cache.spec.channels}"
+        )
+    return start
+
+
+def check_vae(cache: LatentCache, vae: Path) -> None:
+    """Whether the cache was made with this VAE.
+
+    Raises:
+        ArtifactError: If not; names both.
+    """
+    _, spec = load_vae(vae)
+    if spec != cache.spec:
+        raise ArtifactError(
+            f"{cache.folder} was cached with VAE {cache.spec.vae_hash[:12]}, but {vae} is {spec.vae_hash[:12]}: "
+            "name the VAE it was made with, or cache the clips with this one"
+        )
+
+
+def check_patch(cache: LatentCache, recipe: DitTrainRecipe) -> None:
+    """Whether everything cached divides into patches; before anything is built.
+
+    Raises:
+        UsageError: If not; names the first that does not.
+    """
+    _, rows, columns = recipe.dit.patch_size
+    for entry in cache.entries:
+        if entry.shape[2] % rows or entry.shape[3] % columns:
+            raise UsageError(
+                f"dit.patch_size = {list(recipe.dit.patch_size)} does not divide the {entry.shape[2]}x{entry.shape[3]} "
+                f"latents (rows, columns) of {entry.name} in {cache.folder}: take smaller patches, or cache other sizes"
+            )
