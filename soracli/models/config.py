@@ -32,6 +32,9 @@ class VAEConfig(Section):
     """Residual blocks at each level of the encoder."""
     decoder_blocks: tuple[int, ...] = (2, 2, 3)
     """Residual blocks at each level of the decoder, in the same order as ``widths``."""
+    linear_code: bool = False
+    """Encoder and decoder improve on a fixed linear code, the principal components of patches of what is trained on,
+    found before the first step."""
 
     @model_validator(mode="after")
     def _levels_agree(self) -> Self:

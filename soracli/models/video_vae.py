@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from soracli.models.config import VAEConfig
 from soracli.models.layers.causal import Cache, PositionNorm, ResidualBlock, SpaceConv, Tape, fold_time, unfold
+from soracli.models.layers.linear_code import LinearDecoder, LinearEncoder
 
 _LOG_VARIANCE = (-12.0, 4.0)
+_LOG_VARIANCE_START = -6.0
 
 
 class Down(nn.Module):
@@ -67,6 +69,11 @@ class Encoder(nn.Module):
         )
         self.norm = PositionNorm(widths[-1])
         self.head = SpaceConv(widths[-1], 2 * config.latent_channels)
+        self.linear = LinearEncoder(config.latent_channels, config.compression) if config.linear_code else None
+        if config.linear_code:
+            nn.init.zeros_(self.head.conv.weight)
+            # Nearly certain at first: noise as strong as the latents would hide all that the linear code says.
+            nn.init.constant_(self.head.conv.bias[config.latent_channels :], _LOG_VARIANCE_START)
 
     def forward(self, frames: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
         """``(B, 3, T, H, W)`` in [-1, 1] to mean and log variance ``(B, C, T', H', W')``."""
@@ -80,6 +87,8 @@ class Encoder(nn.Module):
                 x = self.downs[index](x, tape)  # (B, T/s, H/2, W/2, D')
         x = self.head(nn.functional.silu(self.norm(x)))  # (B, T', H', W', 2 C)
         mean, log_variance = rearrange(x, "b t h w (two c) -> two b c t h w", two=2)  # 2 (B, C, T', H', W')
+        if self.linear is not None:
+            mean = mean + rearrange(self.linear(frames, tape), "b t h w c -> b c t h w")  # (B, C, T', H', W')
         return mean, log_variance.clamp(*_LOG_VARIANCE)
 
 
@@ -101,6 +110,9 @@ class Decoder(nn.Module):
         )
         self.norm = PositionNorm(widths[-1])
         self.head = SpaceConv(widths[-1], 3 * config.patch_size**2)
+        self.linear = LinearDecoder(config.latent_channels, config.compression) if config.linear_code else None
+        if config.linear_code:
+            nn.init.zeros_(self.head.conv.weight)
 
     def forward(self, latents: Tensor, tape: Tape) -> Tensor:
         """``(B, C, T', H', W')`` to frames ``(B, 3, T, H, W)``, about [-1, 1]."""
@@ -113,7 +125,8 @@ class Decoder(nn.Module):
                 x = self.ups[index](x, tape)  # (B, T s, 2H, 2W, D')
         p = self.patch_size
         x = self.head(nn.functional.silu(self.norm(x)))  # (B, T, H/p, W/p, 3pp)
-        return rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+        frames = rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+        return frames if self.linear is None else frames + self.linear(latents, tape)  # (B, 3, T, H, W)
 
 
 class VideoVAE(nn.Module):

@@ -26,6 +26,7 @@ from soracli.models.quantised_vae import build_vae, freeze_encoder, start_from
 from soracli.models.store import load_video_vae, save_vae
 from soracli.models.vae_loss import psnr
 from soracli.models.video_vae import VideoVAE
+from soracli.pipelines.linear_start import set_linear_code
 from soracli.pipelines.recipes import VaeTrainRecipe
 from soracli.pipelines.vae_step import Update, build_adversary, learn
 from soracli.recipe.load import Loaded
@@ -104,6 +105,8 @@ def train_vae(
         vae = build_vae(with_quantiser(recipe.vae, recipe.quantiser)).to(world.device)
         if start is not None:
             start_from(vae, start[0])
+        elif recipe.vae.linear_code:
+            set_linear_code(vae, pool, recipe)
         if recipe.train == "decoder":
             freeze_encoder(vae)
         optimiser = build_optimiser(

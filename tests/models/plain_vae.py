@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import conv3d, pad
+from torch.nn.functional import conv3d, conv_transpose3d, pad
 
 from soracli.models.config import VAEConfig
 
@@ -32,6 +32,8 @@ def encode(weights: Weights, config: VAEConfig, frames: Tensor) -> tuple[Tensor,
             x = gather_frames(weights, f"encoder.downs.{level}.time.conv", x, config.temporal_strides[level])
     x = over_space(weights, "encoder.head.conv", silu(norm(weights, "encoder.norm", x)))
     mean, log_variance = x.split(config.latent_channels, 1)
+    if config.linear_code:
+        mean = mean + linear_latents(weights, config, frames)
     return mean, log_variance.clamp(-12, 4)
 
 
@@ -47,7 +49,32 @@ def decode(weights: Weights, config: VAEConfig, latents: Tensor) -> Tensor:
             x = rearrange(x, "b (p q c) t h w -> b c t (h p) (w q)", p=2, q=2)
             x = spread_frames(weights, f"decoder.ups.{index}.time.conv", x, config.temporal_strides[last - 1 - index])
     x = over_space(weights, "decoder.head.conv", silu(norm(weights, "decoder.norm", x)))
-    return rearrange(x, "b (p q c) t h w -> b c t (h p) (w q)", p=p, q=p)
+    frames = rearrange(x, "b (p q c) t h w -> b c t (h p) (w q)", p=p, q=p)
+    return frames + linear_frames(weights, config, latents) if config.linear_code else frames
+
+
+def linear_latents(weights: Weights, config: VAEConfig, frames: Tensor) -> Tensor:
+    """Each latent as one strided convolution of the pixels under it; the first sees a frame, the others a group."""
+    t, h, w = config.compression
+    found = []
+    for name, part, deep in (("first", frames[:, :, :1], 1), ("later", frames[:, :, 1:], t)):
+        kernel = weights[f"encoder.linear.{name}_weight"].view(-1, 3, deep, h, w)
+        if part.shape[2]:
+            found.append(conv3d(part, kernel, weights[f"encoder.linear.{name}_bias"], (deep, h, w)))
+    return torch.cat(found, 2)
+
+
+def linear_frames(weights: Weights, config: VAEConfig, latents: Tensor) -> Tensor:
+    """The way back, as transposed convolutions; what is added to each pixel is put there afterwards."""
+    t, h, w = config.compression
+    found = []
+    for name, part, deep in (("first", latents[:, :, :1], 1), ("later", latents[:, :, 1:], t)):
+        kernel = weights[f"decoder.linear.{name}_weight"].T.reshape(-1, 3, deep, h, w)
+        if part.shape[2]:
+            bias = weights[f"decoder.linear.{name}_bias"].view(3, deep, h, w)
+            shape = part.shape[2:]
+            found.append(conv_transpose3d(part, kernel, stride=(deep, h, w)) + bias.repeat(1, *shape))
+    return torch.cat(found, 2)
 
 
 def residual(weights: Weights, name: str, x: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "4x8x8": {"temporal_strides": (2, 2)},
     "late": {"temporal_strides": (1, 2), "encoder_blocks": (2, 0, 1), "decoder_blocks": (0, 1, 2)},
     "early": {"temporal_strides": (2, 1), "patch_size": 1, "encoder_blocks": (1, 1, 0), "decoder_blocks": (1, 0, 0)},
+    "linear code": {"temporal_strides": (2, 2), "linear_code": True},
     "no stride": {"temporal_strides": (1, 1), "patch_size": 4},
     "shallow": {
         **{"widths": (5,), "temporal_strides": (), "patch_size": 8},

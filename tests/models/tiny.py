@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import DiTConfig, TextEncoderConfig, VAEConfig
 from soracli.models.dit import DiT
+from soracli.models.layers.linear_code import LinearPath
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import Piece
 from soracli.models.video_vae import VideoVAE
@@ -28,8 +29,9 @@ SPEC = LatentSpec(
 def stir(module: M, seed: int = 0, size: float = 0.3) -> M:
     """Move every weight by a random number, so that no layer is silent."""
     generator = torch.Generator().manual_seed(seed)
+    fixed = [part for part in module.modules() if isinstance(part, LinearPath)]
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in (*module.parameters(), *(number for part in fixed for number in part.buffers())):
             fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1.0
             parameter += size * fan_in**-0.5 * torch.randn(parameter.shape, generator=generator).to(parameter)
     return module
