@@ -125,7 +125,8 @@ class ModulatedDecoder(video_vae.Decoder):
                 condition = frames.repeat_interleave(2, 2).repeat_interleave(2, 3)  # (B, T s, 2H, 2W, C)
         x = self.head(nn.functional.silu(self.norm(x)))  # (B, T, H/p, W/p, 3pp)
         p = self.patch_size
-        return rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+        frames = rearrange(x, "b t h w (p q c) -> b c t (h p) (w q)", p=p, q=p)  # (B, 3, T, H, W)
+        return frames if self.linear is None else frames + self.linear(latents, tape)  # (B, 3, T, H, W)
 
 
 def modulate() -> None:
@@ -168,6 +169,7 @@ class Arm:
 
 ARMS = {
     "full": Arm({}),
+    "no linear code": Arm({"vae.linear_code": "false"}),
     "no GAN": Arm({"adversary.weight": "0"}),
     "no perceptual": Arm({"perceptual.network": '"off"'}),
     "17 frames only": Arm({"frames.shapes": f"[{MIXED[0]}]"}),
