@@ -1,4 +1,4 @@
-"""Published models by their name on the Hugging Face hub; torch-free. The network is used here alone, when asked for."""
+"""Published models by their name on the Hugging Face hub; torch-free. The network is used here alone, if asked for."""
 
 from __future__ import annotations
 

@@ -124,8 +124,8 @@ class FrozenText:
         if numbers in self._kept:
             self._kept.move_to_end(numbers)
             return self._kept[numbers]
-        # As precise and as usable later whoever asks: a training in bfloat16, or one who makes a video.
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        # As precise in a training in bfloat16, which asks first perhaps, as for one who makes a video.
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             states = self.encoder.to(device)(torch.tensor(numbers, device=device)).float().cpu()  # (n, F)
         size = states.numel() * states.element_size()
         while self._kept and self._free_bytes < size:
@@ -177,7 +177,7 @@ def _hash_files(files: FrozenFiles) -> str:
     digest = hashlib.sha256(json.dumps([files.kind, config], sort_keys=True).encode())
     try:
         digest.update(hashlib.sha256((files.folder / "tokenizer.json").read_bytes()).digest())
-        where = {}
+        where: dict[str, Path] = {}
         for path in files.weights:
             with safe_open(path, framework="pt") as file:
                 where |= {name: path for name in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -185,7 +185,7 @@ def _hash_files(files: FrozenFiles) -> str:
             with safe_open(where[name], framework="pt") as file:
                 tensor: Tensor = file.get_tensor(name)
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     except OSError as error:
         raise MachineError(f"cannot read {files.folder}: {error}") from error
     except SafetensorError as error:

@@ -32,8 +32,11 @@ def show_draft(
     """Make a few videos with the averaged weights and leave a picture of them in the run's ``samples``."""
     draft = run.path / "preview"
     write_model(draft, state, tokenizer, cache, recipe, vae)
-    frozen = state.ema.module.text.frozen
-    show_samples(load_generator(draft, world.device, frozen=frozen), run.samples / f"step_{state.step:08d}.png")
+    averaged = state.ema.module
+    assert isinstance(averaged, DiTWithText)
+    # Not once more: a frozen text encoder may be the largest thing in memory.
+    model = load_generator(draft, world.device, frozen=averaged.text.frozen)
+    show_samples(model, run.samples / f"step_{state.step:08d}.png")
     shutil.rmtree(draft)
 
 

@@ -82,7 +82,6 @@ def test_a_model_needs_the_frozen_encoder_it_was_trained_beside(tmp_path, monkey
 
     record = json.loads((tmp_path / "text/config.json").read_text())
     assert record["frozen"] == {"name": "minilm", "width": 12, "hash": opened.hash}
-    assert (tmp_path / "text/model.safetensors").stat().st_size < 20_000
     install(write_bert(tmp_path / "bert", seed=1), monkeypatch)
     with pytest.raises(ArtifactError, match=f"was trained beside the frozen text encoder minilm {opened.hash[:12]}"):
         load_generator(tmp_path)

