@@ -77,7 +77,9 @@ class FrozenText:
 
         Raises:
             ArtifactError: If a file is damaged, or under the name of MiniLM lies something else.
+            MachineError: If a package is missing.
         """
+        _ = self.encoder  # what cannot compute has none: a training is refused before it begins
         found = _hash_files(self.files)
         if self.files.kind == "minilm" and found != _MINILM_HASH:
             raise ArtifactError(f"{self.files.folder} is not what {MINILM} 0.1.0 installs: install it again")

@@ -82,7 +82,7 @@ def test_its_hash_is_that_of_what_it_computes(folder: Path, tmp_path: Path) -> N
     cut = write_bert(tmp_path / "cut")
     weights = load_file(cut / "model.safetensors")
     (cut / "model.safetensors").unlink()
-    for number, names in enumerate((sorted(weights)[:9], sorted(weights)[9:])):
+    for number, names in enumerate((sorted(weights)[::2], sorted(weights)[1::2])):
         save_file({name: weights[name] for name in names}, cut / f"model-{number}-of-2.safetensors")
     assert first == _hash_files(bert_files(cut))
     # Other tokens make it another.

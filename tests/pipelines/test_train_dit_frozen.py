@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def test_a_training_begins_from_such_a_model(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_an_encoder_may_have_moved_since(tmp_path: Path, bert: Path) -> None:
+def test_an_encoder_may_have_moved_since(tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a model names is a place of then; its hash decides."""
     pytest.importorskip("transformers")
     named = ("text.frozen=transformers", f"text.frozen_model={bert}")
@@ -141,3 +142,7 @@ def test_an_encoder_may_have_moved_since(tmp_path: Path, bert: Path) -> None:
     frozen = open_frozen(moved.text)
     start = load_start(run, LatentCache(tmp_path / "latents"), moved, frozen)
     assert isinstance(frozen, FrozenText) and start is not None and start.text.frozen is frozen
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MachineError, match="needs a package"):
+        train_dit(dit_recipe(*named[:1], f"text.frozen_model={tmp_path / 'elsewhere'}"), out=tmp_path / "no", **places)  # type: ignore[arg-type]
+    assert not (tmp_path / "no").exists()
