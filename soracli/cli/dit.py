@@ -102,6 +102,7 @@ def _plan_text(plan: DitPlan) -> str:
     return "\n".join(
         [
             f"parameters: DiT {plan.dit_parameters / 1e6:.2f} M, text encoder {plan.text_parameters / 1e6:.2f} M",
+            *([f"frozen text encoder: {plan.frozen}"] if plan.frozen else []),
             f"latents: {plan.latents}, {plan.entries} entries",
             f"tokens: {plan.video_tokens:.0f} of video and {plan.text_tokens:.0f} of text in a sample",
             f"steps: {plan.steps} of {plan.batch_size} samples, on {plan.device}",

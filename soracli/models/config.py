@@ -235,7 +235,7 @@ class JudgeConfig(Section):
 
 
 class TextEncoderConfig(Section):
-    """The text encoder that is trained with the DiT."""
+    """The text encoder that is trained with the DiT, and one beside it that is not trained, if any."""
 
     vocabulary_size: int = Field(2048, ge=300, le=65536)
     """Pieces of text known at most; the 256 bytes are always among them, so any text can be written."""
@@ -248,12 +248,29 @@ class TextEncoderConfig(Section):
     mlp_ratio: float = Field(2.0, gt=0)
     """Width of the feed-forward layers over ``hidden_size``."""
     max_tokens: int = Field(96, ge=8)
-    """Longer texts are cut here."""
+    """Longer texts are cut here, in the tokens of each encoder."""
+    frozen: Literal["none", "minilm", "transformers"] = "none"
+    """A pretrained encoder whose token states the DiT sees too, projected to ``hidden_size``: ``none``; ``minilm``,
+    all-MiniLM-L6-v2, whose weights a package has; or ``transformers``, a T5, CLIP or other text encoder that this
+    library reads."""
+    frozen_model: str = ""
+    """With ``transformers``: a folder with its ``config.json``, ``tokenizer.json`` and safetensors, or
+    ``hf:OWNER/NAME``, which is fetched from the hub."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.hidden_size % (2 * self.num_heads):
             raise ValueError(f"hidden_size ({self.hidden_size}) must be divisible by 2 num_heads ({self.num_heads})")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_and_model_agree(self) -> Self:
+        if self.frozen == "transformers" and not self.frozen_model:
+            raise ValueError('frozen = "transformers" needs frozen_model: a folder, or hf:OWNER/NAME')
+        if self.frozen != "transformers" and self.frozen_model:
+            raise ValueError(
+                f'frozen_model = "{self.frozen_model}" is for frozen = "transformers", not "{self.frozen}"'
+            )
         return self
 
 

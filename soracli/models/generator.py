@@ -18,7 +18,8 @@ from soracli.models.dit import DiT
 from soracli.models.record import part_folder
 from soracli.models.store import fill_module, load_vae, read_part, save_part
 from soracli.models.text_encoder import TextEncoder
-from soracli.models.tokenizer import encode_text, load_tokenizer, save_tokenizer
+from soracli.models.text_frozen import FrozenText, check_frozen, open_frozen, pair_tokenizers
+from soracli.models.tokenizer import PairedTokenizer, encode_text, load_tokenizer, save_tokenizer
 from soracli.models.video_codec import VideoCodec
 
 
@@ -28,8 +29,8 @@ class Generator:
 
     Attributes:
         dit: The transformer.
-        text: The text encoder.
-        tokenizer: Its tokens.
+        text: The text encoder, with the frozen one beside it if there is one.
+        tokenizer: Its tokens, and those of the frozen one.
         vae: The video VAE.
         spec: Of its latents.
         defaults: JSON values the training recommends: sampling settings, rate, sizes.
@@ -38,7 +39,7 @@ class Generator:
 
     dit: DiT
     text: TextEncoder
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | PairedTokenizer
     vae: VideoCodec
     spec: LatentSpec
     defaults: Mapping[str, Any]
@@ -66,23 +67,34 @@ def save_dit(
     dit: Mapping[str, Tensor],
     config: DiTConfig,
     text: TextEncoder,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | PairedTokenizer,
     spec: LatentSpec,
     facts: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> str:
-    """Write ``dit/`` and ``text/`` into a model folder; returns the DiT's hash."""
-    text_hash = save_part(folder / "text", "text", text.state_dict(), text.config, {}, dtype)
+    """Write ``dit/`` and ``text/`` into a model folder; returns the DiT's hash.
+
+    A frozen text encoder is named there with its hash, not copied.
+    """
+    beside = {} if text.frozen is None else {"frozen": text.frozen.record}
+    text_hash = save_part(folder / "text", "text", text.state_dict(), text.config, beside, dtype)
     save_tokenizer(tokenizer, folder / "text")
     about = {"latents": spec.to_dict(), "text_hash": text_hash, **facts}
     return save_part(folder / "dit", "dit", dit, config, about, dtype)
 
 
-def load_generator(model: Path, device: torch.device | str = "cpu") -> Generator:
+def load_generator(model: Path, device: torch.device | str = "cpu", *, frozen: FrozenText | None = None) -> Generator:
     """Read a whole model: a folder with ``vae/``, ``dit/`` and ``text/``, or a run with such a ``model/``.
+
+    Args:
+        model: The folder.
+        device: Where its weights go.
+        frozen: A frozen text encoder that is open already; taken if the model needs one. None looks for the one it
+            names, on this machine alone.
 
     Raises:
         ArtifactError: If a part is missing or damaged, or the parts were not made for each other.
+        MachineError: If the frozen text encoder it needs is not installed or not on this machine.
     """
     folder = part_folder(model, "dit")
     weights, config, record = read_part(folder, "dit", DiTConfig)
@@ -97,14 +109,21 @@ def load_generator(model: Path, device: torch.device | str = "cpu") -> Generator
         )
     if record.get("text_hash") != text_record["hash"]:
         raise ArtifactError(f"{text_folder} is not the text encoder that {folder} was trained with")
-    text = TextEncoder(text_config)
+    if text_config.frozen == "none":
+        frozen = None
+    else:
+        if frozen is None or frozen.files.kind != text_config.frozen:
+            frozen = open_frozen(text_config, beside=text_folder)
+        assert frozen is not None
+        check_frozen(frozen, text_record.get("frozen", {}), text_folder)
+    text = TextEncoder(text_config, frozen)
     fill_module(text, text_weights, text_folder)
     dit = DiT(config, spec.channels, text_config.hidden_size)
     fill_module(dit, weights, folder)
     return Generator(
         dit=dit.eval().requires_grad_(False).to(device),
         text=text.eval().requires_grad_(False).to(device),
-        tokenizer=load_tokenizer(text_folder),
+        tokenizer=pair_tokenizers(load_tokenizer(text_folder), frozen, text_config),
         vae=vae,
         spec=spec,
         defaults=record.get("defaults", {}),

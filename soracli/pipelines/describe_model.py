@@ -17,7 +17,7 @@ from soracli.models.record import read_record
 from soracli.pipelines.find_model import SHIPPED
 
 _KINDS = ("vae", "dit", "text", "judge")
-_FACTS = ("trained", "defaults")
+_FACTS = ("trained", "defaults", "frozen")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class ModelSummary:
     Attributes:
         folder: Where it is.
         parts: In the order they are used in training.
-        facts: What travels with it, by name: ``latents``, ``trained``, ``defaults``.
+        facts: What travels with it, by name: ``latents``, ``trained``, ``defaults``, and ``frozen``, the text encoder
+            it needs that is not among them.
     """
 
     folder: Path

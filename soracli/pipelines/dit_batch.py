@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from soracli.data.latent_samples import LatentSampler
-from soracli.models.tokenizer import encode_text
+from soracli.models.tokenizer import PairedTokenizer, encode_text
 from soracli.models.tokens import Sample, Tokens, pack_tokens, patchify
 from soracli.pipelines.noising import noised_sample
 from soracli.pipelines.recipes import DitTrainRecipe
@@ -18,7 +18,7 @@ _PICTURES_PER_SAMPLE = 4
 
 
 def draw_batch(
-    sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, world: World
+    sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
 ) -> tuple[Tokens, Tensor]:
     """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
     pictures = step < recipe.samples.images_first
@@ -32,7 +32,7 @@ def draw_batch(
 
 def draw_sample(
     sampler: LatentSampler,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | PairedTokenizer,
     recipe: DitTrainRecipe,
     generator: torch.Generator,
     pictures_only: bool = False,

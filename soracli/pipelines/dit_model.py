@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from soracli.data.latents import LatentCache
 from soracli.models.generator import load_generator, save_dit
 from soracli.models.store import copy_vae
+from soracli.models.tokenizer import PairedTokenizer
 from soracli.pipelines.dit_step import DiTWithText
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.pipelines.training_samples import show_samples
@@ -21,7 +22,7 @@ from soracli.training.state import TrainState
 
 def show_draft(
     state: TrainState,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | PairedTokenizer,
     cache: LatentCache,
     recipe: DitTrainRecipe,
     run: RunFolder,
@@ -31,12 +32,21 @@ def show_draft(
     """Make a few videos with the averaged weights and leave a picture of them in the run's ``samples``."""
     draft = run.path / "preview"
     write_model(draft, state, tokenizer, cache, recipe, vae)
-    show_samples(load_generator(draft, world.device), run.samples / f"step_{state.step:08d}.png")
+    averaged = state.ema.module
+    assert isinstance(averaged, DiTWithText)
+    # Not once more: a frozen text encoder may be the largest thing in memory.
+    model = load_generator(draft, world.device, frozen=averaged.text.frozen)
+    show_samples(model, run.samples / f"step_{state.step:08d}.png")
     shutil.rmtree(draft)
 
 
 def write_model(
-    folder: Path, state: TrainState, tokenizer: Tokenizer, cache: LatentCache, recipe: DitTrainRecipe, vae: Path
+    folder: Path,
+    state: TrainState,
+    tokenizer: Tokenizer | PairedTokenizer,
+    cache: LatentCache,
+    recipe: DitTrainRecipe,
+    vae: Path,
 ) -> str:
     """The averaged weights, with the VAE beside them: a whole model."""
     averaged = state.ema.module

@@ -10,18 +10,23 @@ from soracli.core.errors import ArtifactError, UsageError
 from soracli.data.latents import LatentCache
 from soracli.models.generator import Generator, load_generator
 from soracli.models.store import load_vae
-from soracli.models.tokenizer import train_tokenizer
+from soracli.models.text_frozen import FrozenText, pair_tokenizers
+from soracli.models.tokenizer import PairedTokenizer, train_tokenizer
 from soracli.pipelines.recipes import DitTrainRecipe
 
 
-def learn_tokenizer(cache: LatentCache, recipe: DitTrainRecipe) -> Tokenizer:
-    """The tokens of all captions of a cache: the same cache gives the same ones."""
+def learn_tokenizer(
+    cache: LatentCache, recipe: DitTrainRecipe, frozen: FrozenText | None = None
+) -> Tokenizer | PairedTokenizer:
+    """The tokens of all captions of a cache, the same for the same cache, and those of a frozen text encoder."""
     captions = (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions))
-    return train_tokenizer(captions, recipe.text.vocabulary_size)
+    return pair_tokenizers(train_tokenizer(captions, recipe.text.vocabulary_size), frozen, recipe.text)
 
 
-def load_start(init: Path | None, cache: LatentCache, recipe: DitTrainRecipe) -> Generator | None:
-    """The model that a training begins from, if any.
+def load_start(
+    init: Path | None, cache: LatentCache, recipe: DitTrainRecipe, frozen: FrozenText | None = None
+) -> Generator | None:
+    """The model that a training begins from, if any; ``frozen`` is what the recipe names.
 
     Raises:
         UsageError: If the recipe builds another model; names the keys and both values.
@@ -29,9 +34,11 @@ def load_start(init: Path | None, cache: LatentCache, recipe: DitTrainRecipe) ->
     """
     if init is None:
         return None
-    start = load_generator(init)
+    start = load_generator(init, frozen=frozen)
     for section, wanted, found in (("dit", recipe.dit, start.dit.config), ("text", recipe.text, start.text.config)):
-        differing = [key for key, value in found.model_dump().items() if getattr(wanted, key) != value]
+        # A frozen encoder may lie elsewhere now: what counts is its hash, which was checked.
+        elsewhere = {"frozen_model"} if start.text.frozen is frozen else set()
+        differing = [key for key, value in found.model_dump(exclude=elsewhere).items() if getattr(wanted, key) != value]
         if differing:
             changes = " ".join(f"--set {section}.{key}={getattr(found, key)}" for key in differing)
             raise UsageError(f"the recipe builds another model than {init} is: {changes} would build that")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from soracli.data.latent_samples import LatentSampler
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
+from soracli.models.tokenizer import PairedTokenizer
 from soracli.models.tokens import Tokens
 from soracli.pipelines.dit_batch import draw_sample, pack_batch
 from soracli.pipelines.recipes import DitTrainRecipe
@@ -72,7 +73,11 @@ def _by_noise(error: Tensor, tokens: Tokens) -> dict[str, float]:
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, world: World
+    model: nn.Module,
+    sampler: LatentSampler,
+    tokenizer: Tokenizer | PairedTokenizer,
+    recipe: DitTrainRecipe,
+    world: World,
 ) -> dict[str, float]:
     """The averaged weights on a fixed set of samples with fixed noise: comparable from step to step."""
     drawn = [

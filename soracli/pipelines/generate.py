@@ -22,7 +22,7 @@ from soracli.data.image_write import write_contact_sheet
 from soracli.data.video_write import VideoWriter
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
-from soracli.models.tokenizer import encode_text
+from soracli.models.tokenizer import PairedTokenizer, encode_text, learned_tokenizer
 from soracli.pipelines.output_names import sheet_name
 from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
 from soracli.pipelines.rollout import roll_out
@@ -196,7 +196,11 @@ def _stopper(flag: StopFlag, job: Job, done: str) -> Callable[[int, int], None]:
 
 def _tell_cut(model: Generator, text: str, reporter: Reporter) -> None:
     limit = model.text.config.max_tokens
-    ids = encode_text(model.tokenizer, text, limit + 1)
+    tokenizer = learned_tokenizer(model.tokenizer)
+    ids = encode_text(tokenizer, text, limit + 1)
     if len(ids) > limit:
-        end = model.tokenizer.decode(ids[limit - 8 : limit]).strip()
+        end = tokenizer.decode(ids[limit - 8 : limit]).strip()
         reporter.note(f"the model reads {limit} tokens of a prompt; what follows '... {end}' is not seen")
+    if isinstance(model.tokenizer, PairedTokenizer) and model.tokenizer.frozen_ids(text, limit)[1]:
+        reads = model.tokenizer.frozen_limit(limit)
+        reporter.note(f"the frozen text encoder reads {reads} tokens of a prompt; this one has more")

@@ -12,6 +12,7 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
+from soracli.models.text_frozen import open_frozen
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
 from soracli.pipelines.dit_batch import draw_sample
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
@@ -29,6 +30,7 @@ class DitPlan:
     Attributes:
         dit_parameters: Numbers that the DiT learns.
         text_parameters: Numbers that the text encoder learns.
+        frozen: Name of the frozen text encoder beside it, its width and where it was found; None if there is none.
         latents: The cache.
         entries: Videos and images in it.
         video_tokens: Of a sample, on average, clean and noisy together.
@@ -43,6 +45,7 @@ class DitPlan:
 
     dit_parameters: int
     text_parameters: int
+    frozen: str | None
     latents: str
     entries: int
     video_tokens: float
@@ -73,14 +76,16 @@ def plan_dit(
     """
     place = choose_device(device)
     cache = LatentCache(latents)
-    start = load_start(init, cache, recipe)
+    # A hub's weights may be gigabytes: only a training that begins from a model has them read here.
+    frozen = open_frozen(recipe.text, fetch=True, weights=init is not None)
+    start = load_start(init, cache, recipe, frozen)
     check_vae(cache, vae)
     check_patch(cache, recipe)
     sampler = LatentSampler(cache, recipe.samples)
     with torch.device("meta"):
         dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
-        text = TextEncoder(recipe.text)
-    tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
+        text = TextEncoder(recipe.text, frozen)
+    tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
     drawn = [
         draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "plan", number))[0]
         for number in range(_SAMPLES)
@@ -90,6 +95,7 @@ def plan_dit(
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
+        frozen=None if frozen is None else f"{frozen.files.name}, {frozen.width} wide, in {frozen.files.folder}",
         latents=str(latents),
         entries=len(cache.entries),
         video_tokens=(len(tokens.kind) - num_text) / _SAMPLES,

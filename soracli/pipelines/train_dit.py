@@ -19,6 +19,7 @@ from soracli.data.latents import LatentCache
 from soracli.diffusion.config import SamplingConfig
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
+from soracli.models.text_frozen import open_frozen
 from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_model import show_draft, write_model
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
@@ -78,16 +79,20 @@ def train_dit(
         check_vae(cache, vae)
         check_patch(cache, recipe)
         sampler = LatentSampler(cache, recipe.samples)
-        start = load_start(init, cache, recipe)
+        frozen = open_frozen(recipe.text, fetch=True)
+        start = load_start(init, cache, recipe, frozen)
         resolved = {**recipe.model_dump(mode="json"), "latents": cache.content_hash}
         if start is not None:
             resolved["init"] = start.model_hash
+        if frozen is not None:
+            resolved["frozen"] = frozen.hash
         text = recipe_text(recipe, loaded.origins)
         on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, _MAY_CHANGE, reporter.note))), world)
         run = RunFolder(out, False)
-        tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
+        tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
         seed_global(recipe.loop.seed, "weights")
-        model = DiTWithText(DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size), TextEncoder(recipe.text))
+        dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
+        model = DiTWithText(dit, TextEncoder(recipe.text, frozen))
         if start is not None:
             model.load_state_dict(DiTWithText(start.dit, start.text).state_dict())
         model.to(world.device)

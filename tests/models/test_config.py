@@ -35,6 +35,8 @@ from soracli.models.config import (
         (PerceptualConfig, {"weights": "vgg16.safetensors"}, 'is for network = "timm", not "off"'),
         (TextEncoderConfig, {"hidden_size": 60, "num_heads": 8}, "divisible by 2 num_heads"),
         (TextEncoderConfig, {"hidden_size": 12, "num_heads": 4}, "divisible by 2 num_heads"),
+        (TextEncoderConfig, {"frozen": "transformers"}, "needs frozen_model: a folder, or hf:OWNER/NAME"),
+        (TextEncoderConfig, {"frozen": "minilm", "frozen_model": "t5"}, 'is for frozen = "transformers", not "minilm"'),
         (DiTConfig, {"hidden_size": 60, "num_heads": 8}, "even number from 6 on"),
         (DiTConfig, {"hidden_size": 32, "num_heads": 8}, "even number from 6 on"),
         (DiTConfig, {"patch_size": (2, 2, 2)}, "patch_size"),
