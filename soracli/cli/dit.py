@@ -99,13 +99,14 @@ app.command("eval")(dit_eval.evaluate)
 
 
 def _plan_text(plan: DitPlan) -> str:
+    packed = f"; packed: {plan.padding:.1%} stays empty, {plan.left_out:.1%} is left out" if plan.padding else ""
     return "\n".join(
         [
             f"parameters: DiT {plan.dit_parameters / 1e6:.2f} M, text encoder {plan.text_parameters / 1e6:.2f} M",
             *([f"frozen text encoder: {plan.frozen}"] if plan.frozen else []),
             f"latents: {plan.latents}, {plan.entries} entries",
             f"tokens: {plan.video_tokens:.0f} of video and {plan.text_tokens:.0f} of text in a sample",
-            f"steps: {plan.steps} of {plan.batch_size} samples, on {plan.device}",
+            f"steps: {plan.steps} of {plan.batch_size} samples, on {plan.device}{packed}",
             f"work: about {plan.flops / 1e9:.0f} GFLOP a step, {plan.flops * plan.steps / 1e15:.3g} PFLOP in all",
             f"out: {plan.out} ({'a run is there and would go on' if plan.resumes else 'new'})",
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -69,6 +69,21 @@ class FramesConfig(Section):
         return max(shape.num_frames for shape in self.shapes)
 
 
+class WorldShape(Section):
+    """One size, length and rate of scenes."""
+
+    seconds: float = Field(4.0, gt=0, le=600)
+    """Length of a video."""
+    fps: float = Field(12, gt=0, le=120)
+    """Frames a second."""
+    height: int = Field(128, ge=8)
+    """Rows of pixels."""
+    width: int = Field(128, ge=8)
+    """Columns of pixels."""
+    weight: float = Field(1.0, gt=0)
+    """How many scenes have it, against the other shapes."""
+
+
 class WorldLatentsConfig(Section):
     """Scenes of the built-in world to cache."""
 
@@ -88,6 +103,9 @@ class WorldLatentsConfig(Section):
     """Columns of pixels."""
     captions: int = Field(6, ge=1, le=64)
     """Captions written for each scene, half of them short and half long."""
+    shapes: tuple[WorldShape, ...] = ()
+    """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
+    one's own. If there are any, ``seconds``, ``fps``, ``height`` and ``width`` above are not looked at."""
 
 
 class ClipLatentsConfig(Section):
@@ -107,10 +125,22 @@ class LatentSamplesConfig(Section):
     """What the DiT is shown of a cache."""
 
     batch_size: int = Field(24, ge=1)
-    """Samples in a step over all ranks, packed into one sequence a rank."""
+    """Samples in a step over all ranks, packed into one sequence a rank; not looked at if ``max_tokens`` is set."""
+    max_tokens: int = Field(0, ge=0)
+    """Tokens of a sequence, text and clean and noisy copies together: as many whole samples as fit are packed into
+    it, and a sample that is longer is left out. 0: ``batch_size`` samples a step, however many tokens they are."""
+    sequences: int = Field(1, ge=1)
+    """Sequences of ``max_tokens`` in a step over all ranks; each rank takes as many, of about the same work."""
+    token_drop: float = Field(0.0, ge=0, le=0.8)
+    """Share of the noisy tokens of a sample that are neither shown nor learnt, on average; each sample draws its own
+    (NaViT). What is learnt of a sample gets cheaper, and coarser."""
+    loss_weights: Literal["token", "sample"] = "token"
+    """What weighs the same in the loss of a step: every token that is predicted, or every sample, however long."""
+    square: bool = False
+    """Show the middle square of everything, as models do that know one aspect only: the twin in an ablation."""
     images_first: int = Field(0, ge=0)
-    """Steps at the start that show single pictures only, four times as many as samples later: they teach what words
-    look like at a fraction of the cost."""
+    """Steps at the start that show single pictures only, four times as many as samples later (with ``max_tokens``: as
+    many as fit): they teach what words look like at a fraction of the cost."""
     image_share: float = Field(0.4, ge=0, le=1)
     """Share of samples that are single pictures: images, or the first frame of a video."""
     world_share: float = Field(0.75, ge=0, le=1)

@@ -31,6 +31,31 @@ class LatentSample:
     caption: str
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which stretch of which entry a sample is, before its latents are read.
+
+    Attributes:
+        entry: Of the cache.
+        start: First latent frame.
+        count: Latent frames.
+        caption: Its text.
+        size: Rows and columns of latents that are shown.
+    """
+
+    entry: Entry
+    start: int
+    count: int
+    caption: str
+    size: tuple[int, int]
+
+
+def shown_size(shape: tuple[int, int, int, int], config: LatentSamplesConfig) -> tuple[int, int]:
+    """Rows and columns that are shown of latents ``(C, T, H, W)``: all, or the sides of their middle square."""
+    _, _, rows, columns = shape
+    return (min(rows, columns),) * 2 if config.square else (rows, columns)
+
+
 class LatentSampler:
     """Draws samples from a cache."""
 
@@ -57,40 +82,45 @@ class LatentSampler:
             generator: Decides everything.
             pictures_only: Whatever the share of pictures is.
         """
+        return self.read(self.choose(generator, pictures_only=pictures_only))
+
+    def choose(self, generator: torch.Generator, *, pictures_only: bool = False) -> Choice:
+        """Draw which sample it is, without reading it: what it will cost is known before anyone pays.
+
+        Args:
+            generator: Decides everything.
+            pictures_only: Whatever the share of pictures is.
+        """
         config = self.config
         picture = _uniform(generator) < (1.0 if pictures_only else config.image_share)
         groups = self._by_source if picture else self._videos
         from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
         entries = groups[0] if from_world else groups[1]
         entry = entries[_integer(generator, len(entries))]
-        latents = self.cache.latents(entry)
-        if picture:
-            return self._stretch(entry, latents, 0, 1, entry.still_captions, generator)
-        wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
-        count = min(wanted, latents.shape[1])
-        room = latents.shape[1] - count
-        middle = room > 0 and count > 1 and _uniform(generator) < config.middle_share
-        start = 1 + _integer(generator, room) if middle else 0
-        return self._stretch(entry, latents, start, count, entry.captions, generator)
+        start, count, captions = 0, 1, entry.still_captions
+        if not picture:
+            wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
+            count, captions = min(wanted, entry.shape[1]), entry.captions
+            room = entry.shape[1] - count
+            middle = room > 0 and count > 1 and _uniform(generator) < config.middle_share
+            start = 1 + _integer(generator, room) if middle else 0
+        caption = captions[_integer(generator, len(captions))] if captions else ""
+        return Choice(entry, start, count, caption, shown_size(entry.shape, config))
 
-    def _stretch(
-        self,
-        entry: Entry,
-        latents: Tensor,
-        start: int,
-        count: int,
-        captions: tuple[str, ...],
-        generator: torch.Generator,
-    ) -> LatentSample:
-        times = torch.tensor(self.cache.spec.latent_times(start + count, entry.fps)[start:])
-        one_frame = torch.zeros(count, dtype=torch.bool)
-        one_frame[0] = start == 0
+    def read(self, choice: Choice) -> LatentSample:
+        """The sample that was chosen."""
+        stop = choice.start + choice.count
+        times = torch.tensor(self.cache.spec.latent_times(stop, choice.entry.fps)[choice.start :])
+        one_frame = torch.zeros(choice.count, dtype=torch.bool)
+        one_frame[0] = choice.start == 0
+        top, left = ((whole - shown) // 2 for whole, shown in zip(choice.entry.shape[2:], choice.size, strict=True))
+        rows, columns = slice(top, top + choice.size[0]), slice(left, left + choice.size[1])
         return LatentSample(
-            latents=latents[:, start : start + count],
+            latents=self.cache.latents(choice.entry)[:, choice.start : stop, rows, columns],
             seconds=times - times[0],
             one_frame=one_frame,
-            begins=start == 0,
-            caption=captions[_integer(generator, len(captions))] if captions else "",
+            begins=choice.start == 0,
+            caption=choice.caption,
         )
 
 

@@ -124,7 +124,8 @@ def plan_jobs(
     """
     world = recipe.world
     if world.videos or world.images:
-        spec.latent_size(world.height, world.width)
+        for shape in world_shapes(world):
+            spec.latent_size(shape.height, shape.width)
     unit = math.lcm(*spec.compression[1:])
     if clips is not None and recipe.clips.side_multiple % unit:
         near = max(1, round(recipe.clips.side_multiple / unit)) * unit
@@ -134,11 +135,16 @@ def plan_jobs(
         ("videos", 0, world.videos, _SHARD_VIDEOS),
         ("images", world.videos, world.images, _SHARD_IMAGES),
     ):
-        for start in range(first, first + count, size):
-            numbers = range(start, min(start + size, first + count))
-            described = {"world": world.model_dump(mode="json", exclude={"videos", "images"}), "kind": kind}
-            name = shard_name(spec, {**described, "scenes": list(numbers)})
-            jobs.append(Job(name, len(numbers), _world_maker(world, numbers, kind == "images", vae, spec, device)))
+        for one, mine in zip(world_shapes(world), deal_scenes(world, range(first, first + count)), strict=True):
+            for start in range(0, len(mine), size):
+                numbers = mine[start : start + size]
+                described = {
+                    "world": one.model_dump(mode="json", exclude={"videos", "images", "shapes"}),
+                    "kind": kind,
+                    "scenes": numbers,
+                }
+                maker = _world_maker(one, numbers, kind == "images", vae, spec, device)
+                jobs.append(Job(shard_name(spec, described), len(numbers), maker))
     if clips is not None:
         manifest = read_manifest(clips)
         chosen = [clip for clip in manifest.clips if clip.split == "train"]
@@ -155,8 +161,31 @@ def plan_jobs(
     return jobs
 
 
+def world_shapes(world: WorldLatentsConfig) -> list[WorldLatentsConfig]:
+    """The world once for each of its shapes, which stands in ``seconds``, ``fps``, ``height`` and ``width``."""
+    return [world.model_copy(update=shape.model_dump(exclude={"weight"})) for shape in world.shapes] or [world]
+
+
+def deal_scenes(world: WorldLatentsConfig, numbers: range) -> list[list[int]]:
+    """Which scenes each shape gets: each scene goes where most is missing from the shares that the weights give.
+
+    So the shares are kept as closely as whole scenes can, and more scenes leave those before where they are.
+    """
+    weights = [shape.weight for shape in world.shapes] or [1.0]
+    dealt: list[list[int]] = [[] for _ in weights]
+    for place, number in enumerate(numbers):
+        missing = [weight / sum(weights) * (place + 1) - len(part) for weight, part in zip(weights, dealt, strict=True)]
+        dealt[missing.index(max(missing))].append(number)
+    return dealt
+
+
 def _world_maker(
-    world: WorldLatentsConfig, numbers: range, images: bool, vae: VideoCodec, spec: LatentSpec, device: torch.device
+    world: WorldLatentsConfig,
+    numbers: Sequence[int],
+    images: bool,
+    vae: VideoCodec,
+    spec: LatentSpec,
+    device: torch.device,
 ) -> Callable[[], Made]:
     def make() -> Made:
         scenes = [sample_scene(world.seed, number) for number in numbers]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from soracli.data.latent_samples import LatentSampler
+from soracli.models.token_drop import draw_drop_rate, draw_kept, drop_tokens
 from soracli.models.tokenizer import PairedTokenizer, encode_text
 from soracli.models.tokens import Sample, Tokens, pack_tokens, patchify
+from soracli.pipelines.dit_packing import packed_keys
 from soracli.pipelines.noising import noised_sample
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.distributed import World, share_of
@@ -22,12 +26,21 @@ def draw_batch(
 ) -> tuple[Tokens, Tensor]:
     """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
     pictures = step < recipe.samples.images_first
-    count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
-    drawn = [
-        draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number), pictures)
-        for number in share_of(range(count), world)
-    ]
-    return pack_batch(drawn, sampler, recipe)
+    if recipe.samples.max_tokens:
+        keys = packed_keys(sampler, tokenizer, recipe, step, world)
+    else:
+        count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
+        keys = [("sample", step, number) for number in share_of(range(count), world)]
+    seed, rate = recipe.loop.seed, recipe.samples.token_drop
+    drawn = [draw_sample(sampler, tokenizer, recipe, generator_for(seed, *key), pictures) for key in keys]
+    tokens, targets = pack_batch(drawn, sampler, recipe)
+    if not rate:
+        return tokens, targets
+    kept = []
+    for key, (sample, _) in zip(keys, drawn, strict=True):
+        generator = generator_for(seed, "token drop", *key)
+        kept.append(draw_kept(sample, recipe.dit.patch_size, draw_drop_rate(rate, generator), generator))
+    return drop_tokens(tokens, kept), targets[torch.cat(kept)[tokens.wanted]]
 
 
 def draw_sample(
@@ -52,3 +65,15 @@ def pack_batch(
     tokens = pack_tokens([sample for sample, _ in drawn], patch, sampler.cache.spec.compression[1:])
     targets = [patchify(target, patch).flatten(0, 1) for _, part in drawn for target in part]
     return tokens, torch.cat(targets)
+
+
+def loss_weights(tokens: Tokens, equal: Literal["token", "sample"]) -> Tensor:
+    """``(Ln,)`` weights of the wanted tokens in a loss: 1 each, or such that those of each sample add up to 1.
+
+    A step's loss is the weighted mean over all its tokens on all ranks.
+    """
+    if equal == "token":
+        return torch.ones(len(tokens.wanted), device=tokens.wanted.device)
+    ends = torch.tensor([segment.length for segment in tokens.segments], device=tokens.wanted.device).cumsum(0)
+    owner = torch.bucketize(tokens.wanted, ends, right=True)  # (Ln,)
+    return 1.0 / owner.bincount(minlength=len(ends))[owner]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from soracli.data.latent_samples import shown_size
 from soracli.data.latents import LatentCache
 from soracli.models.generator import load_generator, save_dit
 from soracli.models.store import copy_vae
@@ -55,11 +56,12 @@ def write_model(
     copy_vae(vae, folder / "vae", cache.spec)
     first = next((entry for entry in cache.entries if entry.shape[1] > 1), cache.entries[0])
     rows, columns = cache.spec.compression[1:]
+    height, width = shown_size(first.shape, recipe.samples)
     # What was trained: a sample is never longer than its video.
     longest = min(max(recipe.samples.latent_frames), max(entry.shape[1] for entry in cache.entries))
     defaults = {
         "fps": first.fps,
-        "size": [first.shape[2] * rows, first.shape[3] * columns],
+        "size": [height * rows, width * columns],
         "shift": recipe.flow.shift,
         **recipe.sampling.model_dump(),
         "first_block": recipe.order.first_block,

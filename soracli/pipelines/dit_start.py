@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from soracli.core.errors import ArtifactError, UsageError
+from soracli.data.latent_samples import shown_size
 from soracli.data.latents import LatentCache
 from soracli.models.generator import Generator, load_generator
 from soracli.models.store import load_vae
@@ -71,8 +72,9 @@ def check_patch(cache: LatentCache, recipe: DitTrainRecipe) -> None:
     """
     _, rows, columns = recipe.dit.patch_size
     for entry in cache.entries:
-        if entry.shape[2] % rows or entry.shape[3] % columns:
+        height, width = shown_size(entry.shape, recipe.samples)
+        if height % rows or width % columns:
             raise UsageError(
-                f"dit.patch_size = {list(recipe.dit.patch_size)} does not divide the {entry.shape[2]}x{entry.shape[3]} "
+                f"dit.patch_size = {list(recipe.dit.patch_size)} does not divide the {height}x{width} "
                 f"latents (rows, columns) of {entry.name} in {cache.folder}: take smaller patches, or cache other sizes"
             )

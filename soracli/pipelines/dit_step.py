@@ -11,7 +11,7 @@ from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import PairedTokenizer
 from soracli.models.tokens import Tokens
-from soracli.pipelines.dit_batch import draw_sample, pack_batch
+from soracli.pipelines.dit_batch import draw_sample, loss_weights, pack_batch
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.device import mixed_precision
 from soracli.training.distributed import World, all_mean, average_gradients
@@ -40,14 +40,15 @@ class DiTWithText(nn.Module):
 def learn(
     model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
-    """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks."""
+    """One update; the loss is the mean over the wanted tokens of all ranks, weighted by ``samples.loss_weights``."""
     with mixed_precision(recipe.loop.precision, world.device):
         velocities = model(tokens)
     error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
-    loss = error.mean()
-    loss.backward()
-    average_gradients(model.parameters(), world, weight=float(len(targets)))
-    total, count = all_mean([float(error.detach().sum()), float(len(error))], world)
+    weights = loss_weights(tokens, recipe.samples.loss_weights)  # (Ln,)
+    weighted = (weights * error).sum()
+    (weighted / weights.sum()).backward()
+    average_gradients(model.parameters(), world, weight=float(weights.sum()))
+    total, count = all_mean([float(weighted.detach()), float(weights.sum())], world)
     figures = {"loss": total / count, **_by_noise(error.detach(), tokens)}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:

@@ -15,6 +15,7 @@ from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
 from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_packing import plan_sequences
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.device import choose_device
@@ -36,7 +37,9 @@ class DitPlan:
         video_tokens: Of a sample, on average, clean and noisy together.
         text_tokens: Of a sample, on average.
         steps: Steps in all.
-        batch_size: Samples in a step.
+        batch_size: Samples in a step; with ``samples.max_tokens`` about, on average.
+        padding: Share of the places of sequences of ``samples.max_tokens`` that stay empty; 0 without.
+        left_out: Share of samples that are longer than such a sequence.
         flops: Floating-point operations of a step, about: matrix products, forward and twice that back.
         device: Where it would compute.
         out: The run folder.
@@ -52,6 +55,8 @@ class DitPlan:
     text_tokens: float
     steps: int
     batch_size: int
+    padding: float
+    left_out: float
     flops: float
     device: str
     out: str
@@ -92,6 +97,11 @@ def plan_dit(
     ]
     tokens = pack_tokens(drawn, recipe.dit.patch_size, cache.spec.compression[1:])
     num_text = int((tokens.kind == TEXT).sum())
+    batch_size, padding, left_out = recipe.samples.batch_size, 0.0, 0.0
+    if recipe.samples.max_tokens:
+        plan = plan_sequences(sampler, tokenizer, recipe, recipe.samples.images_first)
+        batch_size, padding = round(len(plan.lengths) / len(plan.steps)), plan.padding
+        left_out = len(plan.left_out) / (len(plan.left_out) + len(plan.lengths))
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -101,8 +111,10 @@ def plan_dit(
         video_tokens=(len(tokens.kind) - num_text) / _SAMPLES,
         text_tokens=num_text / _SAMPLES,
         steps=recipe.loop.steps,
-        batch_size=recipe.samples.batch_size,
-        flops=3 * _forward_flops(dit, text, tokens, num_text) * recipe.samples.batch_size / _SAMPLES,
+        batch_size=batch_size,
+        padding=padding,
+        left_out=left_out,
+        flops=3 * _forward_flops(dit, text, tokens, num_text) * batch_size / _SAMPLES,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),

@@ -9,11 +9,11 @@ from pathlib import Path
 from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import SilentReporter
-from soracli.data.config import ClipLatentsConfig
+from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
 from soracli.data.latents import has_shard
 from soracli.data.manifest import Clip, read_manifest
 from soracli.models.store import load_vae
-from soracli.pipelines.cache_latents import native_size, plan_jobs
+from soracli.pipelines.cache_latents import deal_scenes, native_size, plan_jobs, world_shapes
 from soracli.pipelines.recipes import LatentsCacheRecipe
 from soracli.training.device import choose_device
 
@@ -65,11 +65,8 @@ def plan_latents(
     if not jobs:
         raise DataError("nothing to cache: world.videos and world.images are 0 and no --clips was given")
     world = recipe.world
-    frame = math.prod(spec.latent_size(world.height, world.width)) if world.videos or world.images else 0
-    video = spec.latent_frames_covering(spec.num_frames_for(world.seconds, world.fps))
     chosen = [] if clips is None else [clip for clip in read_manifest(clips).clips if clip.split == "train"]
-    positions = frame * (world.videos * video + world.images)
-    positions += sum(_clip_positions(clip, recipe.clips, spec) for clip in chosen)
+    positions = _world_positions(world, spec) + sum(_clip_positions(clip, recipe.clips, spec) for clip in chosen)
     return LatentsPlan(
         vae=str(vae),
         channels=spec.channels,
@@ -83,6 +80,16 @@ def plan_latents(
         device=str(place),
         out=str(out),
     )
+
+
+def _world_positions(world: WorldLatentsConfig, spec: LatentSpec) -> int:
+    videos, images = deal_scenes(world, range(world.videos)), deal_scenes(world, range(world.images))
+    total = 0
+    for shape, moving, still in zip(world_shapes(world), videos, images, strict=True):
+        length = 1 + (spec.num_frames_for(shape.seconds, shape.fps) - 1) // spec.compression[0]
+        if moving or still:
+            total += (length * len(moving) + len(still)) * math.prod(spec.latent_size(shape.height, shape.width))
+    return total
 
 
 def _clip_positions(clip: Clip, config: ClipLatentsConfig, spec: LatentSpec) -> int:

@@ -22,6 +22,7 @@ from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
 from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_model import show_draft, write_model
+from soracli.pipelines.dit_packing import tell_left_out
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.dit_step import DiTWithText, learn, validate
 from soracli.pipelines.recipes import DitTrainRecipe
@@ -118,8 +119,10 @@ def train_dit(
         )
         task = stack.enter_context(reporter.task("dit train", recipe.loop.steps, "step"))
         task.advance(state.step)
+        told = not recipe.samples.max_tokens
         while state.step < recipe.loop.steps:
             began = time.perf_counter()
+            told = told or tell_left_out(sampler, tokenizer, recipe, state.step, reporter.note)
             tokens, targets = draw_batch(sampler, tokenizer, recipe, state.step, world)
             figures = learn(model, tokens.to(world.device), targets.to(world.device), recipe, state, world)
             state.step += 1

@@ -6,7 +6,7 @@ import torch
 from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.config import LatentSamplesConfig
-from soracli.data.latent_samples import LatentSampler
+from soracli.data.latent_samples import LatentSampler, shown_size
 from soracli.data.latents import LatentCache, write_index, write_shard
 
 SPEC = LatentSpec(channels=1, compression=(4, 8, 8), mean=(0.0,), std=(1.0,), vae_hash="ab")
@@ -104,3 +104,21 @@ def test_what_cannot_be_is_said(tmp_path):
         LatentSampler(LatentCache(tmp_path), LatentSamplesConfig())
     picture = LatentSampler(LatentCache(tmp_path), LatentSamplesConfig(image_share=1)).sample(torch.Generator())
     assert picture.caption == ""
+
+
+def test_the_square_is_the_middle(tmp_path):
+    """Rows or columns are cut on both sides; what is drawn is the same stretch of the same entry."""
+    grid = torch.arange(6.0).view(1, 1, 6, 1) + 10 * torch.arange(4.0)
+    latents = [grid.expand(1, 3, 6, 4), grid.mT.expand(1, 3, 4, 6), grid[:, :, :4].expand(1, 3, 4, 4)]
+    record = {"source": "world", "name": "a", "fps": 8.0, "captions": ["a"], "still_captions": ["b"]}
+    write_shard(tmp_path, "all", latents, [record] * 3)
+    write_index(tmp_path, SPEC, ["all"], {})
+    for native, square in zip(
+        draws(LatentCache(tmp_path), 30, latent_frames=(2,)),
+        draws(LatentCache(tmp_path), 30, latent_frames=(2,), square=True),
+        strict=True,
+    ):
+        rows, columns = native.latents.shape[2:]
+        assert torch.equal(square.latents, native.latents[:, :, (rows - 4) // 2 :, (columns - 4) // 2 :][:, :, :4, :4])
+        assert torch.equal(square.seconds, native.seconds) and square.caption == native.caption
+    assert shown_size((1, 3, 6, 4), LatentSamplesConfig()) == (6, 4)

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from soracli.core.errors import DataError, Stopped, UsageError
 from soracli.core.progress import SilentReporter
-from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
-from soracli.data.latents import LatentCache
+from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig, WorldShape
+from soracli.data.latents import LatentCache, shard_name
 from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
 from soracli.models.codec import encode_video
 from soracli.models.store import load_vae, save_vae
 from soracli.pipelines import cache_latents as pipeline
-from soracli.pipelines.cache_latents import cache_latents, native_size, plan_jobs
+from soracli.pipelines.cache_latents import cache_latents, deal_scenes, native_size, plan_jobs
 from soracli.pipelines.recipes import LatentsCacheRecipe
 from tests.data.clips import make_clip, make_manifest
-from tests.models.tiny import stir, tiny_vae
+from tests.models.tiny import SPEC, stir, tiny_vae
 from tests.pipelines.runs import StopAfter
 
 CPU = torch.device("cpu")
@@ -89,6 +89,58 @@ def names(vae, recipe=RECIPE, clips=None) -> list[str]:
 def test_another_world_is_other_shards(vae, change):
     other = RECIPE.model_copy(update={"world": WORLD.model_copy(update=change)})
     assert set(names(vae)).isdisjoint(names(vae, other))
+
+
+SHAPES = (
+    WorldShape(seconds=0.8, fps=8, height=16, width=24, weight=2.0),
+    WorldShape(seconds=1.2, fps=5, height=24, width=16),
+)
+
+
+def test_shards_without_shapes_are_those_of_before():
+    """Names that caches already have; written down before there were shapes."""
+    jobs = plan_jobs(RECIPE, None, SPEC, None, CPU, SilentReporter())
+    assert [job.name for job in jobs] == [
+        "ad8ff5c569516bd8085aebf5d96f9f0d",
+        "1d428c497f97bba82ad836e21fd48ade",
+        "3cb17c10905d4a03e2440c4a5df116e9",
+    ]
+
+
+def test_scenes_are_dealt_out_over_shapes(vae, tmp_path):
+    mixed = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 6, "images": 3, "shapes": SHAPES})})
+    cache = run(vae, tmp_path / "out", mixed)
+    found = {entry.name.removeprefix("world 11 scene "): (entry.fps, *entry.shape[1:]) for entry in cache.entries}
+    wide, high = (8.0, 2, 2, 3), (5.0, 2, 3, 2)
+    assert found == {
+        "0": wide, "1": high, "2": wide, "3": wide, "4": high, "5": wide,
+        "6": (8.0, 1, 2, 3), "7": (5.0, 1, 3, 2), "8": (8.0, 1, 2, 3),
+    }  # fmt: skip
+    frames, _ = world_frames(11, 4, num_frames=5, fps=5, height=24, width=16)
+    model, spec = load_vae(vae)
+    entry = next(entry for entry in cache.entries if entry.name.endswith("scene 4"))
+    torch.testing.assert_close(cache.latents(entry), encode_video(model, spec, frames, CPU), atol=2e-3, rtol=2e-3)
+    # A shape is what a recipe with that size alone would be: the shard of scenes 0 and 2 is the same.
+    alone = plan_jobs(mixed, None, SPEC, None, CPU, SilentReporter())[0].name
+    world = WORLD.model_dump(mode="json", exclude={"videos", "images", "shapes"})
+    assert alone == shard_name(SPEC, {"world": world, "kind": "videos", "scenes": [0, 2]})
+
+
+@given(weights=st.lists(st.floats(0.1, 10), min_size=1, max_size=5), count=st.integers(0, 60), more=st.integers(0, 20))
+def test_shares_are_kept_and_more_scenes_move_none(weights, count, more):
+    world = WorldLatentsConfig(shapes=tuple(WorldShape(weight=weight) for weight in weights))
+    dealt = deal_scenes(world, range(5, 5 + count))
+    assert sorted(number for part in dealt for number in part) == list(range(5, 5 + count))
+    for weight, part in zip(weights, dealt, strict=True):
+        assert abs(len(part) - weight / sum(weights) * count) < len(weights)
+    for part, longer in zip(dealt, deal_scenes(world, range(5, 5 + count + more)), strict=True):
+        assert longer[: len(part)] == part
+
+
+def test_a_shape_that_does_not_fit_is_named(vae, tmp_path):
+    bad = WORLD.model_copy(update={"shapes": (*SHAPES, WorldShape(height=20, width=24))})
+    with pytest.raises(UsageError, match="size 24x20 does not fit the model"):
+        run(vae, tmp_path / "out", RECIPE.model_copy(update={"world": bad}))
 
 
 def test_another_vae_is_other_shards(vae, tmp_path):

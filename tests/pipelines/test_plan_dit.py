@@ -12,9 +12,10 @@ from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, pack_tokens
-from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_batch import draw_batch, draw_sample
 from soracli.pipelines.dit_start import learn_tokenizer
 from soracli.pipelines.plan_dit import _forward_flops, plan_dit
+from soracli.training.distributed import World
 from soracli.training.seeding import generator_for
 from tests.pipelines.runs import dit_recipe, make_cache
 
@@ -33,6 +34,23 @@ def test_a_plan_counts(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").touch()
     assert plan_dit(recipe, latents=latents, vae=vae, out=tmp_path / "run", device="cpu").resumes
+
+
+def test_a_plan_of_packed_sequences(tmp_path: Path) -> None:
+    """Samples in a step, and what is empty or too long, as the training will find them."""
+    vae, latents = make_cache(tmp_path)
+    recipe = dit_recipe("samples.max_tokens=40", "samples.sequences=4").recipe
+    plan = plan_dit(recipe, latents=latents, vae=vae, out=tmp_path / "run", device="cpu")
+    cache = LatentCache(latents)
+    tokenizer, world = learn_tokenizer(cache, recipe), World(0, 1, 0, torch.device("cpu"))
+    batches = [
+        draw_batch(LatentSampler(cache, recipe.samples), tokenizer, recipe, step, world)[0] for step in range(32)
+    ]
+    assert plan.batch_size == pytest.approx(sum(len(tokens.segments) for tokens in batches) / 32, abs=0.5)
+    assert plan.padding == pytest.approx(1 - sum(len(tokens.order) for tokens in batches) / (32 * 4 * 40))
+    assert 0 < plan.left_out < 1
+    plain = plan_dit(dit_recipe().recipe, latents=latents, vae=vae, out=tmp_path / "run", device="cpu")
+    assert (plain.padding, plain.left_out) == (0, 0)
 
 
 def test_work_is_what_torch_counts(tmp_path: Path) -> None:

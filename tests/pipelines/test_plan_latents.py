@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from soracli.core.errors import DataError, UsageError
-from soracli.data.config import WorldLatentsConfig
+from soracli.data.config import WorldLatentsConfig, WorldShape
 from soracli.models.store import save_vae
 from soracli.pipelines.cache_latents import cache_latents
 from soracli.pipelines.describe_latents import describe_latents
@@ -36,6 +36,15 @@ def test_the_plan_is_what_is_made(vae: Path, tmp_path: Path) -> None:
     made = describe_latents(out)
     assert plan.num_bytes == made.sources["world"].num_bytes and plan.shards == made.shards
     assert plan_latents(recipe(), vae=vae, clips=None, out=out, device="cpu").shards_made == 2
+
+
+def test_the_plan_of_several_shapes_is_what_is_made(vae: Path, tmp_path: Path) -> None:
+    shapes = (WorldShape(seconds=1, height=16, width=32), WorldShape(seconds=13 / 12, height=24, width=24))
+    mixed, out = recipe(videos=3, images=3, shapes=shapes), tmp_path / "cache"
+    plan = plan_latents(mixed, vae=vae, clips=None, out=out, device="cpu")
+    cache_latents(mixed, vae=vae, clips=None, out=out, device="cpu")
+    made = describe_latents(out)
+    assert plan.num_bytes == made.sources["world"].num_bytes and plan.shards == made.shards == 4
 
 
 def test_what_would_stop_it(vae: Path, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from soracli.models.layers.block_attention import attend_blocks, compiled_kernel
 from soracli.models.layers.rope import rotate
 
 _MOST_SCORES = 1 << 20
 """Scores of one head that are computed together, about: more no longer fits a cache."""
+_NARROWEST_HEAD = 16
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def attend_segments(
     """
     if past is None and _is_written_out(query):
         return attend_in_groups(query, key, value, segments)
+    if past is None and _has_block_kernel(query) and len(segments) > 1:
+        return attend_blocks(query, key, value, segments, compiled_kernel())
     lengths = [segment.length for segment in segments]
     outputs = []
     for index, (segment, q, k, v) in enumerate(
@@ -211,6 +215,11 @@ class _Rearrange(torch.autograd.Function):
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
     return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, index)
+
+
+def _has_block_kernel(x: Tensor) -> bool:
+    """Whether one kernel for all segments is to be had here: a GPU, and heads as wide as its matrix units take."""
+    return x.device.type == "cuda" and x.shape[-1] >= _NARROWEST_HEAD and x.dtype != torch.float64
 
 
 def _is_written_out(x: Tensor) -> bool:
