@@ -109,8 +109,8 @@ def learn(update: Update, frames: Tensor, seed: int) -> dict[str, float]:
     figures = _means({**measured, "psnr": psnr(shown.detach(), frames)}, world)
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
-        state.ema.update_parameters(vae)
-    figures |= {"learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+        state.average()
+    figures |= report.figures()
     return figures | _discriminate(frames, shown.detach(), update)
 
 
