@@ -19,15 +19,19 @@ _PICTURES_PER_SAMPLE = 4
 
 def draw_batch(
     sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, world: World
-) -> tuple[Tokens, Tensor]:
-    """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
+) -> list[tuple[Tokens, Tensor]]:
+    """This rank's share of the batch of one step in up to ``accumulate`` parts, as even as samples allow.
+
+    Each is packed into one sequence, with its targets ``(Ln, P)``.
+    """
     pictures = step < recipe.samples.images_first
     count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
     drawn = [
         draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "sample", step, number), pictures)
         for number in share_of(range(count), world)
     ]
-    return pack_batch(drawn, sampler, recipe)
+    parts = min(recipe.accumulate, len(drawn))
+    return [pack_batch(drawn[number::parts], sampler, recipe) for number in range(parts)]
 
 
 def draw_sample(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -36,32 +38,44 @@ class DiTWithText(nn.Module):
         return velocities
 
 
+Batch = Sequence[tuple[Tokens, Tensor]]
+"""This rank's share of a step in parts: a packed sequence and its targets ``(Ln, P)``, walked through one by one."""
+
+
 def learn(
-    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, state: TrainState, world: World
+    model: DiTWithText, batch: Batch, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
-    """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks."""
+    """One update; the loss is the mean over all numbers of all wanted tokens, over all parts and all ranks."""
+    wanted = sum(len(targets) for _, targets in batch)
+    errors, levels = [], []
+    for part, part_targets in batch:
+        tokens, targets = part.to(world.device), part_targets.to(world.device)
+        loss, error = part_loss(model, tokens, targets, recipe, world)
+        (loss * (len(targets) / wanted)).backward()
+        errors.append(error)
+        levels.append(tokens.conditions[tokens.row[tokens.wanted], 0])
+    error, level = torch.cat(errors), torch.cat(levels)  # (Ln,)
+    average_gradients(model.parameters(), world, weight=float(wanted))
+    total, count = all_mean([float(error.sum()), float(len(error))], world)
+    figures = {"loss": total / count, **_by_noise(error, level)}
+    report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
+    if report.applied:
+        state.average()
+    return {**figures, "tokens": float(sum(len(tokens.order) for tokens, _ in batch)), **report.figures()}
+
+
+def part_loss(
+    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, world: World
+) -> tuple[Tensor, Tensor]:
+    """What is walked back through for one part, a mean over its wanted tokens; and the error ``(Ln,)`` of each."""
     with mixed_precision(recipe.loop.precision, world.device):
         velocities = model(tokens)
     error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
-    loss = error.mean()
-    loss.backward()
-    average_gradients(model.parameters(), world, weight=float(len(targets)))
-    total, count = all_mean([float(error.detach().sum()), float(len(error))], world)
-    figures = {"loss": total / count, **_by_noise(error.detach(), tokens)}
-    report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
-    if report.applied:
-        state.ema.update_parameters(model)
-    return {
-        **figures,
-        "tokens": float(len(tokens.order)),
-        "learning_rate": report.learning_rate,
-        "gradient_norm": report.gradient_norm,
-    }
+    return error.mean(), error.detach()
 
 
-def _by_noise(error: Tensor, tokens: Tokens) -> dict[str, float]:
+def _by_noise(error: Tensor, level: Tensor) -> dict[str, float]:
     """Mean error of tokens in each band of noise levels that has any."""
-    level = tokens.conditions[tokens.row[tokens.wanted], 0]
     band = (level * _BANDS).long().clamp(max=_BANDS - 1)
     return {
         f"loss_t{number / _BANDS:g}": float(error[band == number].mean())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from soracli.data.latent_samples import LatentSampler
@@ -13,6 +12,7 @@ from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
+from soracli.pipelines.dit_adapter import check_adapters
 from soracli.pipelines.dit_batch import draw_sample
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
@@ -35,7 +35,8 @@ class DitPlan:
         text_tokens: Of a sample, on average.
         steps: Steps in all.
         batch_size: Samples in a step.
-        flops: Floating-point operations of a step, about: matrix products, forward and twice that back.
+        flops: Floating-point operations of a step, about: matrix products, forward and twice that back (once for
+            adapters).
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -77,9 +78,8 @@ def plan_dit(
     check_vae(cache, vae)
     check_patch(cache, recipe)
     sampler = LatentSampler(cache, recipe.samples)
-    with torch.device("meta"):
-        dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
-        text = TextEncoder(recipe.text)
+    model = check_adapters(recipe, init, cache.spec.channels)
+    dit, text = model.dit, model.text
     tokenizer = learn_tokenizer(cache, recipe) if start is None else start.tokenizer
     drawn = [
         draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "plan", number))[0]
@@ -87,6 +87,7 @@ def plan_dit(
     ]
     tokens = pack_tokens(drawn, recipe.dit.patch_size, cache.spec.compression[1:])
     num_text = int((tokens.kind == TEXT).sum())
+    passes = 2 if recipe.lora.rank else 3  # weights that do not learn need no gradient of their own
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -96,7 +97,7 @@ def plan_dit(
         text_tokens=num_text / _SAMPLES,
         steps=recipe.loop.steps,
         batch_size=recipe.samples.batch_size,
-        flops=3 * _forward_flops(dit, text, tokens, num_text) * recipe.samples.batch_size / _SAMPLES,
+        flops=passes * _forward_flops(dit, text, tokens, num_text) * recipe.samples.batch_size / _SAMPLES,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),
@@ -118,4 +119,4 @@ def _forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -
 
 
 def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -190,7 +190,12 @@ def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, 
     if report.applied:
         mean_real, mean_fake = (frames.new_tensor(figures[name]) for name in ("logits_real", "logits_fake"))
         adversary.lecam.copy_(torch.stack(tuple(update_lecam(averages, mean_real, mean_fake, config.lecam_decay))))
-    return {**figures, "gradient_norm_discriminator": report.gradient_norm}
+    skipped = float(report.skipped_updates)
+    return {
+        **figures,
+        "gradient_norm_discriminator": report.gradient_norm,
+        "skipped_updates_discriminator": skipped,
+    }
 
 
 def _adversary(update: Update) -> Adversary:

@@ -54,7 +54,9 @@ class OptimiserConfig(Section):
     @model_validator(mode="after")
     def _spares_most(self) -> Self:
         if 0 < self.spike_ratio <= 1:
-            raise ValueError(f"spike_ratio ({self.spike_ratio:g}) must be over 1, or half of all updates would be left out")
+            raise ValueError(
+                f"spike_ratio ({self.spike_ratio:g}) must be over 1, or half of all updates would be left out"
+            )
         return self
 
 

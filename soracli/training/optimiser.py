@@ -1,5 +1,4 @@
-"""AdamW, or Muon for hidden matrices with AdamW for the rest, stepped as one, with clipping and guards against NaN and
-spikes.
+"""AdamW, or Muon for hidden matrices with AdamW for the rest, stepped as one; clipping; NaN and spikes left out.
 
 Muon (``soracli.training.muon``) makes updates as large as AdamW's, so one learning rate and one weight decay serve
 both. It takes matrices only.
@@ -121,7 +120,7 @@ class Optimiser:
         return StepReport(rate, norm, finite and not spike, self.skipped + self.spikes)
 
     def _is_spike(self, norm: float) -> bool:
-        """Whether a norm stands out from the last ones, which it then joins: a change that stays is no spike for long."""
+        """Whether a norm stands out from the last ones. It joins them: a change that stays is no spike for long."""
         if not self.config.spike_ratio:
             return False
         spike = len(self.norms) >= _FEWEST_NORMS and norm > self.config.spike_ratio * median(self.norms)

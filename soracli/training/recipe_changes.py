@@ -69,7 +69,7 @@ def check_recipe_unchanged(
 
 
 def with_defaults(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested table with what it lacks of ``defaults``: an older sora knew fewer keys and did what they say by default."""
+    """A nested table with what it lacks of ``defaults``: an older sora knew fewer keys, and did what is default now."""
     filled = {**defaults, **table}
     for key in table.keys() & defaults.keys():
         if isinstance(table[key], Mapping) and isinstance(defaults[key], Mapping):
