@@ -262,7 +262,7 @@ class LoRAConfig(Section):
     alpha: float = Field(16.0, gt=0, allow_inf_nan=False)
     """What is added is multiplied with ``alpha / rank``, so that another rank needs no other learning rate."""
     layers: tuple[str, ...] = Field(("dit.blocks.*.attention.*", "dit.blocks.*.mlp.*"), min_length=1)
-    """Patterns of linear layers that get an adapter, such as ``dit.blocks.0.attention.qkv``, ``text.blocks.0.mlp.up``."""
+    """Patterns of linear layers that get an adapter, such as ``dit.blocks.0.mlp.up`` or ``text.blocks.0.mlp.up``."""
     whole: tuple[str, ...] = ()
     """Patterns of weights that learn whole beside the adapters, as ``dit.final.*`` or ``text.*``."""
 

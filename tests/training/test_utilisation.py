@@ -1,15 +1,17 @@
-"""Counted operations against torch's counter and closed forms; the rate against products timed by hand."""
+"""Counted operations against torch's counter and closed forms; the rate by a clock that is known."""
 
-import time
+import random
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from soracli.training import utilisation
 from soracli.training.utilisation import Operations, product_rate
 
 sizes = st.integers(1, 12)
@@ -48,14 +50,25 @@ def test_lets_gradients_of_leaves_through():
     assert counter.total == 3 * 2 * 4**3
 
 
-def test_the_rate_is_that_of_products():
-    """Within a factor, because the machine may be busy with other things."""
-    x, best = torch.randn(256, 256), float("inf")
-    for _ in range(30):
-        began = time.perf_counter()
-        x @ x
-        best = min(best, time.perf_counter() - began)
-    rate = product_rate({(256, 256, 256): 3, (1, 1, 1): 1}, torch.float32, torch.device("cpu"), seconds=0.2)
-    assert 0.2 < rate / (2 * 256**3 / best) < 5
+def test_the_rate_is_that_of_the_fastest_tries(monkeypatch):
+    """By a clock that knows how long a product takes: 1 ns an operation for tall ones, 4 for others, and disturbances."""
+    draw, now = random.Random(0), [0.0]
+
+    def multiply(left: Tensor, right: Tensor, slope: Tensor, times: int) -> None:
+        (m, k), n = left.shape, right.shape[0]
+        assert right.shape == (n, k) and slope.shape == (m, n) and left.dtype == torch.bfloat16
+        seconds = 3 * 2 * m * k * n * (1e-9 if m == 64 else 4e-9)
+        now[0] += times * seconds * (1 if draw.random() < 0.2 else draw.uniform(1, 50))
+
+    monkeypatch.setattr(utilisation, "_multiply", multiply)
+    monkeypatch.setattr(utilisation, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    products = {(64, 8, 8): 10, (16, 8, 8): 40}  # as much work in each
+    rate = product_rate(products, torch.bfloat16, torch.device("cpu"), seconds=1.0)
+    assert rate == pytest.approx(2 / (1e-9 + 4e-9))
+    assert now[0] < 1.5
+
+
+def test_a_rate_is_measured():
+    assert product_rate({(8, 8, 8): 1}, torch.float32, torch.device("cpu"), seconds=0.01) > 0
     with pytest.raises(ValueError, match="no products"):
         product_rate({}, torch.float32, torch.device("cpu"))
