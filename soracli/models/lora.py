@@ -30,12 +30,9 @@ class LoRALinear(nn.Linear):
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.weight, self.bias = layer.weight, layer.bias
         self.scale = config.alpha / config.rank
-        size = {"dtype": layer.weight.dtype, "device": layer.weight.device}
-        self.lora_down = nn.Parameter(torch.empty(config.rank, self.in_features, **size))  # (r, n)
-        self.lora_up = nn.Parameter(torch.zeros(self.out_features, config.rank, **size))  # (m, r)
-        drawn = torch.rand(config.rank, self.in_features, generator=generator)
-        with torch.no_grad():
-            self.lora_down.copy_((2 * drawn - 1) / self.in_features**0.5)
+        drawn = (2 * torch.rand(config.rank, self.in_features, generator=generator) - 1) / self.in_features**0.5
+        self.lora_down = nn.Parameter(drawn.to(layer.weight))  # (r, n)
+        self.lora_up = nn.Parameter(layer.weight.new_zeros(self.out_features, config.rank))  # (m, r)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., n)`` to ``(..., m)``."""

@@ -85,7 +85,7 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def step(self, step: int, total_steps: int, loss: float) -> StepReport:
-        """Update the weights from their gradients, then drop the gradients.
+        """Update the weights from their gradients, unless these are not finite or a spike, then drop the gradients.
 
         With several ranks call it after the gradients are averaged and with the mean loss, so that every rank
         sees the same numbers and decides the same.

@@ -1,5 +1,7 @@
 """What live figures of a DiT's training say, against torch's counter, a closed form and the clock."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
+from soracli.pipelines import dit_figures
 from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_figures import Speedometer, Work, build_speedometer, fit_work, shown
 from soracli.pipelines.dit_start import learn_tokenizer
@@ -61,13 +64,17 @@ def test_a_step_costs_what_is_counted(tmp_path, rank):
     assert figures["padding"] == 0
 
 
-def test_time_left_is_that_of_the_last_steps():
-    speedometer = Speedometer(Work(1, 0), 1.0, ALONE, steps=10)
-    recipe_free = [_Sequence()]
-    for step in range(1, 4):
-        speedometer.ends[-1] -= 2.0  # as if the step had taken two seconds more
-        figures = speedometer.figures([(sequence, None) for sequence in recipe_free], 1.0, step)
-        assert figures["seconds_left"] == pytest.approx(2.0 * (10 - step), abs=1.0)
+def test_time_left_is_that_of_the_last_steps(monkeypatch):
+    """Everything between two steps counts; what happened long ago does not."""
+    now = [50.0]
+    monkeypatch.setattr(dit_figures, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    speedometer = Speedometer(Work(1, 0), 1.0, ALONE, steps=400)
+    for step in range(1, 301):
+        now[0] += 2.0 if step <= 150 else 3.0
+        left = speedometer.figures([(_Sequence(), None)], 1.0, step)["seconds_left"]
+        if step in (1, 150):
+            assert left == pytest.approx(2 * (400 - step))
+    assert left == pytest.approx(3 * 100)
 
 
 class _Sequence:

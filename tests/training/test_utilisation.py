@@ -51,7 +51,7 @@ def test_lets_gradients_of_leaves_through():
 
 
 def test_the_rate_is_that_of_the_fastest_tries(monkeypatch):
-    """By a clock that knows how long a product takes: 1 ns an operation for tall ones, 4 for others, and disturbances."""
+    """By a clock that knows how long products take: 1 ns an operation for tall ones, 4 for others, and disturbances."""
     draw, now = random.Random(0), [0.0]
 
     def multiply(left: Tensor, right: Tensor, slope: Tensor, times: int) -> None:
