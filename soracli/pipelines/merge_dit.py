@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from soracli.core.errors import UsageError, nearest
 from soracli.models.adapter import put_adapter
@@ -42,7 +43,7 @@ def merge_dit(model: Path, adapter: Path, out: Path, *, store: str = "float32", 
         if not overwrite:
             raise UsageError(f"{out} exists and is not empty; name another folder, or --overwrite")
     generator = put_adapter(load_generator(model), model, adapter)
-    facts = {name: tuned[name] for name in ("defaults", "trained") if name in tuned}
+    facts: dict[str, Any] = {name: value for name, value in tuned.items() if name in ("defaults", "trained")}
     facts["merged"] = {"model": read_record(folder, "dit")["hash"], "adapter": tuned["hash"]}
     copy_vae(folder.parent, out / "vae", generator.spec)
     save_dit(
