@@ -24,8 +24,6 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from soracli.core.progress import SilentReporter
 from soracli.data.manifest import read_manifest
@@ -48,6 +46,7 @@ from soracli.training.distributed import open_world
 from soracli.training.ema import build_ema
 from soracli.training.optimiser import build_optimiser
 from soracli.training.state import TrainState
+from soracli.training.utilisation import Operations
 
 COMMON = (
     "compile=true",
@@ -178,20 +177,6 @@ ARMS = {
     "norm over time": Arm({}, norm_with(NormOverTime)),
     "AdaGN decoder": Arm({}, modulate),
 }
-
-
-class Operations(TorchDispatchMode):
-    """Counts what torch's FlopCounterMode counts; that one's own hooks do not let ``autograd.grad`` through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        out = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def overrides_of(arm: Arm, steps: int, threads: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soracli.cli import dit_eval
+from soracli.cli import dit_eval, dit_merge
 from soracli.cli.console import TerminalReporter, print_json, print_result
 from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_input, default_run, is_speaker
@@ -63,6 +63,8 @@ def train(
 ) -> None:
     """Train a DiT with its text encoder, or go on with a run: the same command resumes. RUN/model is a whole model.
 
+    With --init and --set lora.rank=16 only an adapter is trained, for --adapter and sora dit merge.
+
     Without arguments: the nano recipe on runs/nano/latents, into runs/nano/dit.
     """
     from soracli.pipelines.find_model import find_model, find_vae
@@ -96,6 +98,7 @@ def train(
 
 
 app.command("eval")(dit_eval.evaluate)
+app.command("merge")(dit_merge.merge)
 
 
 def _plan_text(plan: DitPlan) -> str:

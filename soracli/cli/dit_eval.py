@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result, print_table
-from soracli.cli.options import DeviceOption, JsonOption, OverwriteOption
+from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_seconds
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from soracli.pipelines.evaluate_names import NamesReport
     from soracli.pipelines.evaluate_obedience import ObedienceReport
 
-_HASH_DIGITS = 12
+_HASHES, _HASH_DIGITS = ("model", "adapter"), 12
 _ROWS = {
     "colour_and_shape": "colour and shape",
     "motion": "motion",
@@ -57,6 +57,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", metavar="PICTURE", help="A .png of all videos, with what came out right."),
     ] = None,
+    adapter: AdapterOption = None,
     judge: Annotated[
         Path | None,
         typer.Option("--judge", metavar="DIR", help="A judge of world videos.", show_default="the one with sora"),
@@ -85,6 +86,7 @@ def evaluate(
         minutes=minutes,
         seed=seed,
         judge=judge,
+        adapter=adapter,
         device=device,
         picture=out,
         reporter=TerminalReporter(),
@@ -97,7 +99,8 @@ def evaluate(
 
 def show_report(report: DitReport) -> None:
     """Print what was found, each table with its protocol."""
-    settings = {**report.settings, "model": str(report.settings.get("model", ""))[:_HASH_DIGITS]}
+    hashes = {name: str(report.settings[name])[:_HASH_DIGITS] for name in _HASHES if name in report.settings}
+    settings = {**report.settings, **hashes}
     print_result(f"{report.model}: {', '.join(f'{name} {_plain(value)}' for name, value in settings.items())}")
     if report.obedience is not None:
         _show_obedience(report.obedience, report.judge, report.judge_hash)

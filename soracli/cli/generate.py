@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, JsonOption, OverwriteOption, SeedOption
+from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption, SeedOption
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_fps, parse_seconds, parse_size
 
@@ -53,6 +53,7 @@ def generate(
         bool, typer.Option("--contact-sheet", help="Also make NAME-contact-sheet.png of frames beside each video.")
     ] = False,
     model: Annotated[str, typer.Option(metavar="MODEL", help="nano, a model folder, or a finished run.")] = "nano",
+    adapter: AdapterOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +102,7 @@ def generate(
         out=out,
         overwrite=overwrite,
         contact_sheet=contact_sheet,
+        adapter=adapter,
     )
     from soracli.pipelines.generate import make_videos
 

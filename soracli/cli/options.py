@@ -40,6 +40,14 @@ OutOption = Annotated[
 ]
 """Result file or folder; None takes the command's own default."""
 
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter", metavar="RUN|DIR", help="An adapter trained on the model (sora dit train --set lora.rank=16)."
+    ),
+]
+"""What is put on a model; None leaves it as it is."""
+
 OverwriteOption = Annotated[
     bool,
     typer.Option("--overwrite", "-y", help="Replace the result if it exists."),

@@ -30,6 +30,7 @@ GUESSES: Mapping[str, str] = MappingProxyType(
         "--output": "--out",
         "--force": "--overwrite",
         "--checkpoint": "--model",
+        "--lora": "--adapter",
     }
 )
 """What people type out of habit with other tools, and what it is called here."""

@@ -274,6 +274,25 @@ class TextEncoderConfig(Section):
         return self
 
 
+class LoRAConfig(Section):
+    """What of a model learns when it is adapted instead of trained whole (LoRA)."""
+
+    rank: int = Field(0, ge=0)
+    """Rank of what is added to each adapted matrix; 0: no adapter, everything learns."""
+    alpha: float = Field(16.0, gt=0, allow_inf_nan=False)
+    """What is added is multiplied with ``alpha / rank``, so that another rank needs no other learning rate."""
+    layers: tuple[str, ...] = Field(("dit.blocks.*.attention.*", "dit.blocks.*.mlp.*"), min_length=1)
+    """Patterns of linear layers that get an adapter, such as ``dit.blocks.0.mlp.up`` or ``text.blocks.0.mlp.up``."""
+    whole: tuple[str, ...] = ()
+    """Patterns of weights that learn whole beside the adapters, as ``dit.final.*`` or ``text.*``."""
+
+    @model_validator(mode="after")
+    def _adapts(self) -> Self:
+        if self.whole and not self.rank:
+            raise ValueError(f"whole ({list(self.whole)}) is for weights beside adapters, and rank is 0")
+        return self
+
+
 class DiTConfig(Section):
     """The diffusion transformer."""
 

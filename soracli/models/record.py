@@ -6,6 +6,7 @@ So a command can refuse what does not fit before it spends seconds on loading an
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,29 @@ def read_record(folder: Path, kind: str) -> dict[str, Any]:
     if record.get("format") != FORMAT:
         raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
     return record
+
+
+def read_adapter_record(adapter: Path, model: Path) -> dict[str, Any]:
+    """All of an adapter's ``config.json``, if the adapter belongs to the model.
+
+    Args:
+        adapter: Its folder, or the run that trained it.
+        model: A model folder or a finished run.
+
+    Raises:
+        ArtifactError: If either cannot be read, or it was trained on another model.
+    """
+    folder = part_folder(adapter, "lora")
+    record, base = read_record(folder, "lora"), read_record(part_folder(model, "dit"), "dit")
+    if record.get("base") != (found := base_of(base)):
+        wanted = (record.get("base") or {}).get("dit", "")
+        raise ArtifactError(
+            f"{folder} adapts model {str(wanted)[:12]}, but {model} is {found['dit'][:12]}: "
+            "name the model that it was trained on"
+        )
+    return record
+
+
+def base_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """What an adapter belongs to: the hashes in the record of a DiT of its weights and of its text encoder's."""
+    return {"dit": str(record.get("hash")), "text": str(record.get("text_hash"))}

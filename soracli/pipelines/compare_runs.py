@@ -10,15 +10,21 @@ from typing import Any, Final
 
 from soracli.core.errors import UsageError
 from soracli.metrics.curves import LATEST, LEAST_TOLERANCE, SIGMAS, Comparison, State, Value, compare_curves
+from soracli.pipelines.recipes import RECIPES
 from soracli.pipelines.reference_curves import Reference, RunRecord, read_reference, read_run
 from soracli.training.config import COMPILE_MAY_CHANGE
-from soracli.training.recipe_changes import recipe_changes
+from soracli.training.recipe_changes import recipe_changes, with_defaults
 
 _DECISIVE: Final = ("loss", "psnr", "fixed_loss", "held_out_*")
 """Patterns of the metrics that a verdict rests on; the others are shown beside it."""
 _LESS_IS_BETTER: Final = ("*loss*",)
 _WORST_FIRST: Final[tuple[State, ...]] = ("diverged", "behind", "on track", "ahead", "too early")
-_UNIMPORTANT: Final = (*(key for key in COMPILE_MAY_CHANGE if key != "loop.steps"), "loop.seed")
+_UNIMPORTANT: Final = (
+    *(key for key in COMPILE_MAY_CHANGE if key != "loop.steps"),
+    "accumulate",
+    "loop.ema_decays",
+    "loop.seed",
+)
 """Keys of a recipe that do not bend a curve, and the seed, which is told apart."""
 _LONGEST_VALUE: Final = 24
 
@@ -172,9 +178,12 @@ def _place(metric: MetricReport) -> str:
 
 
 def _changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    # Either may be older than keys that the other has.
+    known = RECIPES.get(str(theirs.get("kind")))
+    defaults = known().model_dump(mode="json") if known else {}
     return [
         f"{change.key} = {_short(change.new)} (reference {_short(change.old)})"
-        for change in recipe_changes(theirs, ours)
+        for change in recipe_changes(with_defaults(theirs, defaults), with_defaults(ours, defaults))
         if not _matches(change.key, _UNIMPORTANT)
     ]
 

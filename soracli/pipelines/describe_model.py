@@ -16,8 +16,8 @@ from soracli.models.published_files import find_published
 from soracli.models.record import read_record
 from soracli.pipelines.find_model import SHIPPED
 
-_KINDS = ("vae", "dit", "text", "judge")
-_FACTS = ("trained", "defaults", "frozen")
+_KINDS = ("vae", "dit", "text", "lora", "judge")
+_FACTS = ("base", "trained", "defaults", "frozen")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Part:
     """One part of a model.
 
     Attributes:
-        kind: ``vae``, ``dit``, ``text`` or ``judge``.
+        kind: ``vae``, ``dit``, ``text``, ``lora`` or ``judge``.
         parameters: Numbers in it.
         stored: Their type in the file, or types.
         num_bytes: Size of the weights' file.
@@ -48,8 +48,8 @@ class ModelSummary:
     Attributes:
         folder: Where it is.
         parts: In the order they are used in training.
-        facts: What travels with it, by name: ``latents``, ``trained``, ``defaults``, and ``frozen``, the text encoder
-            it needs that is not among them.
+        facts: What travels with it, by name: ``latents``, ``base``, ``trained``, ``defaults``, and ``frozen``, the text
+            encoder it needs that is not among them.
     """
 
     folder: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,14 +24,29 @@ _PICTURES_PER_SAMPLE = 4
 
 def draw_batch(
     sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
-) -> tuple[Tokens, Tensor]:
-    """This rank's share of the batch of one step, packed into one sequence, and its targets ``(Ln, P)``."""
+) -> list[tuple[Tokens, Tensor]]:
+    """This rank's share of the batch of one step in up to ``accumulate`` parts, as even as samples allow.
+
+    Each is packed into one sequence, with its targets ``(Ln, P)``.
+    """
     pictures = step < recipe.samples.images_first
     if recipe.samples.max_tokens:
         keys = packed_keys(sampler, tokenizer, recipe, step, world)
     else:
         count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
         keys = [("sample", step, number) for number in share_of(range(count), world)]
+    parts = min(recipe.accumulate, len(keys))
+    return [_draw_part(sampler, tokenizer, recipe, keys[number::parts], pictures) for number in range(parts)]
+
+
+def _draw_part(
+    sampler: LatentSampler,
+    tokenizer: Tokenizer | PairedTokenizer,
+    recipe: DitTrainRecipe,
+    keys: Sequence[tuple[str, int, int]],
+    pictures: bool,
+) -> tuple[Tokens, Tensor]:
+    """The samples of some keys, less the tokens that are dropped."""
     seed, rate = recipe.loop.seed, recipe.samples.token_drop
     drawn = [draw_sample(sampler, tokenizer, recipe, generator_for(seed, *key), pictures) for key in keys]
     tokens, targets = pack_batch(drawn, sampler, recipe)

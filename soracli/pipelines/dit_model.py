@@ -12,6 +12,7 @@ from soracli.data.latents import LatentCache
 from soracli.models.generator import load_generator, save_dit
 from soracli.models.store import copy_vae
 from soracli.models.tokenizer import PairedTokenizer
+from soracli.pipelines.dit_adapter import averaged_model, write_adapter
 from soracli.pipelines.dit_step import DiTWithText
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.pipelines.training_samples import show_samples
@@ -41,6 +42,21 @@ def show_draft(
     shutil.rmtree(draft)
 
 
+def finish(
+    run: RunFolder,
+    state: TrainState,
+    tokenizer: Tokenizer | PairedTokenizer,
+    cache: LatentCache,
+    recipe: DitTrainRecipe,
+    vae: Path,
+    init: Path | None,
+) -> str:
+    """Leave what the run was for: a whole model, or the adapter of the one it began from."""
+    if recipe.lora.rank and init is not None:
+        return write_adapter(run.model, state, cache, recipe, _facts(state, cache, recipe), init)
+    return write_model(run.model, state, tokenizer, cache, recipe, vae)
+
+
 def write_model(
     folder: Path,
     state: TrainState,
@@ -50,10 +66,23 @@ def write_model(
     vae: Path,
 ) -> str:
     """The averaged weights, with the VAE beside them: a whole model."""
-    averaged = state.ema.module
-    assert isinstance(averaged, DiTWithText)
+    averaged = averaged_model(state, recipe, cache.spec.channels)
     folder.mkdir(parents=True, exist_ok=True)
     copy_vae(vae, folder / "vae", cache.spec)
+    return save_dit(
+        folder,
+        averaged.dit.state_dict(),
+        recipe.dit,
+        averaged.text,
+        tokenizer,
+        cache.spec,
+        _facts(state, cache, recipe),
+        DTYPES[recipe.loop.store],
+    )
+
+
+def _facts(state: TrainState, cache: LatentCache, recipe: DitTrainRecipe) -> dict[str, object]:
+    """What the model is best used with, and what made it."""
     first = next((entry for entry in cache.entries if entry.shape[1] > 1), cache.entries[0])
     rows, columns = cache.spec.compression[1:]
     height, width = shown_size(first.shape, recipe.samples)
@@ -68,14 +97,4 @@ def write_model(
         "block": recipe.order.block,
         "window": max(1, longest - recipe.order.block),
     }
-    facts = {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}
-    return save_dit(
-        folder,
-        averaged.dit.state_dict(),
-        recipe.dit,
-        averaged.text,
-        tokenizer,
-        cache.spec,
-        facts,
-        DTYPES[recipe.loop.store],
-    )
+    return {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}

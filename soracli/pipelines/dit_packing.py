@@ -16,14 +16,14 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.packing import Plan, deal, make_plan, planned_steps
 from soracli.diffusion.order import draw_order
 from soracli.models.token_drop import draw_drop_rate, num_kept
-from soracli.models.tokenizer import encode_text
+from soracli.models.tokenizer import PairedTokenizer, encode_text
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.distributed import World, share_of
 from soracli.training.seeding import derive_seed, generator_for
 
 
 def packed_keys(
-    sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, world: World
+    sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
 ) -> list[tuple[str, int, int]]:
     """What the generators of this rank's samples of a step are made for: the same on all ranks, and when resumed.
 
@@ -40,7 +40,9 @@ def packed_keys(
     return [("packed", first, number) for place in mine for number in sequences[place]]
 
 
-def plan_sequences(sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int) -> Plan:
+def plan_sequences(
+    sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int
+) -> Plan:
     """The plan that a step belongs to.
 
     Raises:
@@ -50,7 +52,11 @@ def plan_sequences(sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrai
 
 
 def tell_left_out(
-    sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, step: int, note: Callable[[str], None]
+    sampler: LatentSampler,
+    tokenizer: Tokenizer | PairedTokenizer,
+    recipe: DitTrainRecipe,
+    step: int,
+    note: Callable[[str], None],
 ) -> bool:
     """Say how many of the samples drawn around a step are longer than a sequence; False if there is nothing to say."""
     plan = plan_sequences(sampler, tokenizer, recipe, step)
@@ -65,7 +71,7 @@ def tell_left_out(
 
 def count_tokens(
     sampler: LatentSampler,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | PairedTokenizer,
     recipe: DitTrainRecipe,
     key: tuple[str, int, int],
     pictures_only: bool = False,
@@ -103,7 +109,9 @@ def _place_in_plan(recipe: DitTrainRecipe, step: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _kept_plan(sampler: LatentSampler, tokenizer: Tokenizer, recipe: DitTrainRecipe, first: int) -> Plan:
+def _kept_plan(
+    sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, first: int
+) -> Plan:
     pictures = first < recipe.samples.images_first
     return make_plan(
         lambda number: count_tokens(sampler, tokenizer, recipe, ("packed", first, number), pictures),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -37,33 +39,50 @@ class DiTWithText(nn.Module):
         return velocities
 
 
+Batch = Sequence[tuple[Tokens, Tensor]]
+"""This rank's share of a step in parts: a packed sequence and its targets ``(Ln, P)``, walked through one by one."""
+
+
 def learn(
-    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, state: TrainState, world: World
+    model: DiTWithText, batch: Batch, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
-    """One update; the loss is the mean over the wanted tokens of all ranks, weighted by ``samples.loss_weights``."""
+    """One update; the loss is the mean over the wanted tokens of all parts and ranks, by ``samples.loss_weights``."""
+    total_weight = sum(float(loss_weights(part, recipe.samples.loss_weights).sum()) for part, _ in batch)
+    errors, weights, levels = [], [], []
+    for part, part_targets in batch:
+        tokens, targets = part.to(world.device), part_targets.to(world.device)
+        loss, error, weight = part_loss(model, tokens, targets, recipe, world)
+        (loss * (weight.sum() / total_weight)).backward()
+        errors.append(error)
+        weights.append(weight)
+        levels.append(tokens.conditions[tokens.row[tokens.wanted], 0])
+    error, weight, level = torch.cat(errors), torch.cat(weights), torch.cat(levels)  # 3 (Ln,)
+    average_gradients(model.parameters(), world, weight=total_weight)
+    total, count = all_mean([float((weight * error).sum()), float(weight.sum())], world)
+    figures = {"loss": total / count, **_by_noise(error, level)}
+    report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
+    if report.applied:
+        state.average()
+    return {**figures, "tokens": float(sum(len(tokens.order) for tokens, _ in batch)), **report.figures()}
+
+
+def part_loss(
+    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, world: World
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is walked back through for one part, a weighted mean over its wanted tokens.
+
+    Returns:
+        It, and the error and the weight ``(Ln,)`` of each of those tokens.
+    """
     with mixed_precision(recipe.loop.precision, world.device):
         velocities = model(tokens)
     error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
-    weights = loss_weights(tokens, recipe.samples.loss_weights)  # (Ln,)
-    weighted = (weights * error).sum()
-    (weighted / weights.sum()).backward()
-    average_gradients(model.parameters(), world, weight=float(weights.sum()))
-    total, count = all_mean([float(weighted.detach()), float(weights.sum())], world)
-    figures = {"loss": total / count, **_by_noise(error.detach(), tokens)}
-    report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
-    if report.applied:
-        state.ema.update_parameters(model)
-    return {
-        **figures,
-        "tokens": float(len(tokens.order)),
-        "learning_rate": report.learning_rate,
-        "gradient_norm": report.gradient_norm,
-    }
+    weight = loss_weights(tokens, recipe.samples.loss_weights)  # (Ln,)
+    return (weight * error).sum() / weight.sum(), error.detach(), weight
 
 
-def _by_noise(error: Tensor, tokens: Tokens) -> dict[str, float]:
+def _by_noise(error: Tensor, level: Tensor) -> dict[str, float]:
     """Mean error of tokens in each band of noise levels that has any."""
-    level = tokens.conditions[tokens.row[tokens.wanted], 0]
     band = (level * _BANDS).long().clamp(max=_BANDS - 1)
     return {
         f"loss_t{number / _BANDS:g}": float(error[band == number].mean())

@@ -68,6 +68,7 @@ def evaluate_dit(
     seed: int = 0,
     judge: Path | None = None,
     judge_scenes: int = JUDGE_SCENES,
+    adapter: Path | None = None,
     device: str = "auto",
     picture: Path | None = None,
     reporter: Reporter | None = None,
@@ -85,6 +86,7 @@ def evaluate_dit(
         seed: Decides prompts, names and videos.
         judge: A judge's folder or run; None takes the model's own, or that which comes with sora.
         judge_scenes: Renders of one object that the judge is examined on; 0 leaves that out.
+        adapter: An adapter trained on the model, or the run that trained it.
         device: As ``--device``.
         picture: A .png to write: frames of all videos with what was asked and what is right.
         reporter: Who is told of progress.
@@ -93,7 +95,7 @@ def evaluate_dit(
     Raises:
         UsageError: If nothing is asked for, or the picture is no .png.
         DataError: If the manifest cannot be used, or videos are too short to be judged.
-        ArtifactError: If there is no whole model, or no judge.
+        ArtifactError: If there is no whole model, no judge, or the adapter is one of another model.
     """
     reporter = reporter or SilentReporter()
     if not prompts and clips is None and not minutes:
@@ -102,7 +104,7 @@ def evaluate_dit(
         raise UsageError(f"the picture is a .png, got {picture.name!r}; try {picture.stem}.png")
     place = choose_device(device)
     judge_folder = find_judge(judge, model) if prompts else None
-    maker = maker or open_model(model, place)
+    maker = maker or open_model(model, place, adapter)
     rows: list[MarkedRow] = []
     obedience = named = drift = None
     if judge_folder is not None:

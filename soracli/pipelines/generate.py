@@ -20,6 +20,7 @@ from soracli.core.progress import Reporter, SilentReporter, Task
 from soracli.data.image_read import Frames
 from soracli.data.image_write import write_contact_sheet
 from soracli.data.video_write import VideoWriter
+from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.tokenizer import PairedTokenizer, encode_text, learned_tokenizer
@@ -47,6 +48,7 @@ def generate(
     out: Path | None = None,
     overwrite: bool = False,
     contact_sheet: bool = False,
+    adapter: Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     reporter: Reporter | None = None,
@@ -67,6 +69,7 @@ def generate(
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
         contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+        adapter: An adapter trained on the model, or the run that trained it.
         device: As ``--device``.
         dtype: As ``--dtype``.
         reporter: Who is told.
@@ -92,6 +95,7 @@ def generate(
         out=out,
         overwrite=overwrite,
         contact_sheet=contact_sheet,
+        adapter=adapter,
     )
     return make_videos(plan, device=device, dtype=dtype, reporter=reporter)
 
@@ -113,6 +117,8 @@ def make_videos(
     with stop_on_signals() as flag:
         set_threads(0)
         generator = load_generator(plan.model, place)
+        if plan.adapter is not None:
+            put_adapter(generator, plan.model, plan.adapter)
         use_dtype(generator, number_type)
         if not generator.vae.streams:
             reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from soracli.data.latent_samples import LatentSampler
@@ -14,6 +13,7 @@ from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
 from soracli.models.tokens import TEXT, Tokens, pack_tokens
+from soracli.pipelines.dit_adapter import check_adapters
 from soracli.pipelines.dit_batch import draw_sample
 from soracli.pipelines.dit_packing import plan_sequences
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
@@ -40,7 +40,8 @@ class DitPlan:
         batch_size: Samples in a step; with ``samples.max_tokens`` about, on average.
         padding: Share of the places of sequences of ``samples.max_tokens`` that stay empty; 0 without.
         left_out: Share of samples that are longer than such a sequence.
-        flops: Floating-point operations of a step, about: matrix products, forward and twice that back.
+        flops: Floating-point operations of a step, about: matrix products, forward and twice that back (once for
+            adapters).
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -87,9 +88,8 @@ def plan_dit(
     check_vae(cache, vae)
     check_patch(cache, recipe)
     sampler = LatentSampler(cache, recipe.samples)
-    with torch.device("meta"):
-        dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
-        text = TextEncoder(recipe.text, frozen)
+    model = check_adapters(recipe, init, cache.spec.channels, frozen)
+    dit, text = model.dit, model.text
     tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
     drawn = [
         draw_sample(sampler, tokenizer, recipe, generator_for(recipe.loop.seed, "plan", number))[0]
@@ -102,6 +102,7 @@ def plan_dit(
         plan = plan_sequences(sampler, tokenizer, recipe, recipe.samples.images_first)
         batch_size, padding = round(len(plan.lengths) / len(plan.steps)), plan.padding
         left_out = len(plan.left_out) / (len(plan.left_out) + len(plan.lengths))
+    passes = 2 if recipe.lora.rank else 3  # weights that do not learn need no gradient of their own
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -114,7 +115,7 @@ def plan_dit(
         batch_size=batch_size,
         padding=padding,
         left_out=left_out,
-        flops=3 * _forward_flops(dit, text, tokens, num_text) * batch_size / _SAMPLES,
+        flops=passes * _forward_flops(dit, text, tokens, num_text) * batch_size / _SAMPLES,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),
@@ -136,4 +137,4 @@ def _forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -
 
 
 def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

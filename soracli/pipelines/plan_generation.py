@@ -13,7 +13,7 @@ from soracli.core.errors import ArtifactError, UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions, recommended_options
-from soracli.models.record import part_folder, read_record
+from soracli.models.record import part_folder, read_adapter_record, read_record
 from soracli.pipelines.output_names import output_files
 
 DEFAULT_SECONDS = 4.0
@@ -61,6 +61,7 @@ class GenerationPlan:
         overwrite: Whether existing files may be replaced.
         contact_sheet: Whether each video gets a picture of frames beside it.
         notes: What a person should be told first.
+        adapter: Folder of the adapter that is put on the model, if any.
     """
 
     model: Path
@@ -73,6 +74,7 @@ class GenerationPlan:
     overwrite: bool
     contact_sheet: bool
     notes: tuple[str, ...]
+    adapter: Path | None = None
 
 
 def plan_generation(
@@ -91,6 +93,7 @@ def plan_generation(
     out: Path | None = None,
     overwrite: bool = False,
     contact_sheet: bool = False,
+    adapter: Path | None = None,
 ) -> GenerationPlan:
     """Check everything that can be checked without torch.
 
@@ -109,10 +112,11 @@ def plan_generation(
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
         contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+        adapter: An adapter trained on the model; what it was trained for is then the model's own.
 
     Raises:
         UsageError: If an option cannot be; names the nearest that can.
-        ArtifactError: If the model is no model that makes videos.
+        ArtifactError: If the model is no model that makes videos, or the adapter is one of another model.
     """
     texts = [_checked(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
     if not texts:
@@ -121,7 +125,8 @@ def plan_generation(
     _check_ranges(seed, count, num_steps, guidance_scale)
     is_picture = out is not None and out.suffix.lower() == ".png"
     record = read_record(part_folder(model, "dit"), "dit")
-    spec, defaults = LatentSpec.from_dict(record.get("latents") or {}), _defaults(record, model)
+    tuned = None if adapter is None else read_adapter_record(adapter, model)
+    spec, defaults = LatentSpec.from_dict(record.get("latents") or {}), _defaults(tuned or record, adapter or model)
     notes: list[str] = []
 
     rate = fps or float(defaults["fps"])
@@ -144,6 +149,7 @@ def plan_generation(
         "size": f"{chosen[1]}x{chosen[0]}",
         **asdict(options),
         "model": str(record["hash"]),
+        **({} if tuned is None else {"adapter": str(tuned["hash"])}),
     }
     wanted = [(text, seed + number) for text in texts for number in range(count)]
     records = [{"prompt": text[:_RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
@@ -162,6 +168,7 @@ def plan_generation(
         overwrite=overwrite,
         contact_sheet=contact_sheet,
         notes=tuple(notes),
+        adapter=adapter,
     )
 
 

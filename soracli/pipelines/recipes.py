@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from soracli.data.config import (
     ClipLatentsConfig,
     FramesConfig,
@@ -18,6 +20,7 @@ from soracli.models.config import (
     DiscriminatorConfig,
     DiTConfig,
     JudgeConfig,
+    LoRAConfig,
     PerceptualConfig,
     QuantiserConfig,
     TextEncoderConfig,
@@ -63,8 +66,12 @@ class DitTrainRecipe(Section):
     kind: Literal["dit.train"] = "dit.train"
     compile: bool = False
     """Compile the blocks of the DiT: a minute or two at the start of a run, every step after it faster."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a step's batch is walked through in, one after another, for the same update to rounding: more need
+    less memory. A part holds at least one sample."""
     dit: DiTConfig = DiTConfig()
     text: TextEncoderConfig = TextEncoderConfig()
+    lora: LoRAConfig = LoRAConfig()
     samples: LatentSamplesConfig = LatentSamplesConfig()
     flow: FlowConfig = FlowConfig()
     order: OrderConfig = OrderConfig()

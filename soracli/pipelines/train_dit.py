@@ -20,26 +20,27 @@ from soracli.diffusion.config import SamplingConfig
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
+from soracli.pipelines.dit_adapter import adapt, check_adapters
 from soracli.pipelines.dit_batch import draw_batch
-from soracli.pipelines.dit_model import show_draft, write_model
+from soracli.pipelines.dit_figures import build_speedometer, shown
+from soracli.pipelines.dit_model import finish, show_draft
 from soracli.pipelines.dit_packing import tell_left_out
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.dit_step import DiTWithText, learn, validate
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.config import is_due, may_change
 from soracli.training.device import product_dtype, set_threads
 from soracli.training.distributed import agree_on_stop, on_main, open_world
-from soracli.training.ema import build_ema
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, load_train_state, save_train_state
+from soracli.training.state import begin_state, load_train_state, save_train_state
 
-_MAY_CHANGE = (*COMPILE_MAY_CHANGE, *(f"sampling.{key}" for key in SamplingConfig.model_fields))
+_MAY_CHANGE = ("accumulate", *(f"sampling.{key}" for key in SamplingConfig.model_fields))
 """The same command with other values of these goes on; on a finished run it only writes them into the model."""
 
 
@@ -65,7 +66,7 @@ def train_dit(
         reporter: Who is told.
 
     Returns:
-        ``out``; the whole model is in ``out/model``.
+        ``out``; in ``out/model`` is the whole model, or the adapter of ``init`` if the recipe asks for one.
 
     Raises:
         Stopped: After a stop on request; everything is saved.
@@ -82,13 +83,17 @@ def train_dit(
         sampler = LatentSampler(cache, recipe.samples)
         frozen = open_frozen(recipe.text, fetch=True)
         start = load_start(init, cache, recipe, frozen)
+        check_adapters(recipe, init, cache.spec.channels, frozen)
         resolved = {**recipe.model_dump(mode="json"), "latents": cache.content_hash}
         if start is not None:
             resolved["init"] = start.model_hash
         if frozen is not None:
             resolved["frozen"] = frozen.hash
         text = recipe_text(recipe, loaded.origins)
-        on_main(lambda: bool(stack.enter_context(open_run(out, text, resolved, _MAY_CHANGE, reporter.note))), world)
+        changes = may_change(recipe.loop, *_MAY_CHANGE)
+        defaults = DitTrainRecipe().model_dump(mode="json")
+        entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults)
+        on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
         seed_global(recipe.loop.seed, "weights")
@@ -96,14 +101,15 @@ def train_dit(
         model = DiTWithText(dit, TextEncoder(recipe.text, frozen))
         if start is not None:
             model.load_state_dict(DiTWithText(start.dit, start.text).state_dict())
+        fixed = adapt(model, recipe, init)
         model.to(world.device)
         optimiser = build_optimiser(
             model.named_parameters(),
             recipe.optimiser,
-            ("*embed*", "final*"),
+            ("*embed*", "final*", "lora_*"),
             product_dtype(recipe.loop.precision, world.device),
         )
-        state = TrainState(model, build_ema(model, recipe.loop.ema_decay), optimiser)
+        state = begin_state(model, optimiser, recipe.loop, fixed=fixed)
         if recipe.compile:
             for block in model.dit.blocks:
                 block.compile(dynamic=True)
@@ -119,17 +125,21 @@ def train_dit(
         )
         task = stack.enter_context(reporter.task("dit train", recipe.loop.steps, "step"))
         task.advance(state.step)
-        told = not recipe.samples.max_tokens
+        speedometer, told = None, not recipe.samples.max_tokens
         while state.step < recipe.loop.steps:
             began = time.perf_counter()
             told = told or tell_left_out(sampler, tokenizer, recipe, state.step, reporter.note)
-            tokens, targets = draw_batch(sampler, tokenizer, recipe, state.step, world)
-            figures = learn(model, tokens.to(world.device), targets.to(world.device), recipe, state, world)
+            batch = draw_batch(sampler, tokenizer, recipe, state.step, world)
+            if speedometer is None:
+                speedometer = build_speedometer(model, sampler, tokenizer, recipe, batch, world)
+                reporter.note(f"matrix products of this model: {speedometer.rate / 1e12:.3g} TFLOP/s here")
+                began = time.perf_counter()
+            figures = learn(model, batch, recipe, state, world)
             state.step += 1
-            rate = world.size * len(tokens.order) / (time.perf_counter() - began)
-            task.advance(1, loss=figures["loss"], tokens_per_second=round(rate))
+            pace = speedometer.figures(batch, time.perf_counter() - began, state.step)
+            task.advance(1, loss=figures["loss"], **shown(pace, figures["skipped_updates"]))
             if is_due(state.step, recipe.loop.log_every):
-                metrics.write(state.step, {**figures, "tokens_per_second": rate})
+                metrics.write(state.step, {**figures, **pace})
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, validate(state.ema.module, sampler, tokenizer, recipe, world))
             level = agree_on_stop(flag.level, world)
@@ -141,5 +151,5 @@ def train_dit(
                 reason = signal_name(level) or ""
                 on_main(partial(write_stopped, out, reason), world)
                 raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
-        on_main(lambda: write_model(run.model, state, tokenizer, cache, recipe, vae), world)
+        on_main(lambda: finish(run, state, tokenizer, cache, recipe, vae, init), world)
     return out

@@ -25,15 +25,14 @@ from soracli.pipelines.recipes import JudgeTrainRecipe
 from soracli.pipelines.score_judge import JudgeReport, report_text, score_judge
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
-from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.config import is_due, may_change
 from soracli.training.device import choose_device, mixed_precision, product_dtype, set_threads
-from soracli.training.ema import build_ema
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import batch_indices, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, load_train_state, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state
 
 _SHORTER_SHARE = 0.3
 """Share of steps that show only the beginning of each clip, for videos shorter than the judge's seconds."""
@@ -67,7 +66,14 @@ def train_judge(
         chosen = choose_device(device)
         text = recipe_text(recipe, loaded.origins)
         run = stack.enter_context(
-            open_run(out, text, recipe.model_dump(mode="json"), COMPILE_MAY_CHANGE, reporter.note)
+            open_run(
+                out,
+                text,
+                recipe.model_dump(mode="json"),
+                may_change(recipe.loop),
+                reporter.note,
+                JudgeTrainRecipe().model_dump(mode="json"),
+            )
         )
         set_threads(recipe.loop.num_threads)
         write_judge_clips(
@@ -89,7 +95,7 @@ def train_judge(
             ("stem", "head*"),
             product_dtype(recipe.loop.precision, chosen),
         )
-        state = TrainState(judge, build_ema(judge, recipe.loop.ema_decay), optimiser)
+        state = begin_state(judge, optimiser, recipe.loop)
         look = torch.compile(judge.look) if recipe.compile else judge.look
         if load_train_state(run.checkpoints, state, reporter.note, chosen):
             reporter.note(f"going on with {out} after step {state.step}")
@@ -173,8 +179,8 @@ def _learn(
     figures = dict(zip(parts, torch.stack(list(parts.values())).tolist(), strict=True))
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
-        state.ema.update_parameters(judge)
-    return {**figures, "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+        state.average()
+    return {**figures, **report.figures()}
 
 
 def _averaged(state: TrainState) -> Judge:

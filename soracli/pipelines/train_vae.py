@@ -32,7 +32,7 @@ from soracli.pipelines.vae_step import Update, build_adversary, learn
 from soracli.recipe.load import Loaded
 from soracli.recipe.toml_text import toml_value
 from soracli.recipe.write import recipe_text
-from soracli.training.config import COMPILE_MAY_CHANGE, is_due
+from soracli.training.config import is_due, may_change
 from soracli.training.device import DTYPES, product_dtype, set_threads
 from soracli.training.distributed import (
     World,
@@ -41,14 +41,13 @@ from soracli.training.distributed import (
     open_world,
     share_of,
 )
-from soracli.training.ema import build_ema
 from soracli.training.guard import Guard
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import derive_seed, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, load_train_state, roll_back, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state
 
 _EVAL_CLIPS = 8
 _STATISTICS_SAMPLES = 256
@@ -94,9 +93,9 @@ def train_vae(
         if start is not None:
             resolved["init"] = start[1].vae_hash
         text = recipe_text(recipe, loaded.origins)
-        on_main(
-            lambda: bool(stack.enter_context(open_run(out, text, resolved, COMPILE_MAY_CHANGE, reporter.note))), world
-        )
+        defaults = VaeTrainRecipe().model_dump(mode="json")
+        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults)
+        on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
         pool = FramePool(recipe.frames, clips)
@@ -115,9 +114,7 @@ def train_vae(
             ("stem", "head"),
             product_dtype(recipe.loop.precision, world.device),
         )
-        state = TrainState(
-            vae, build_ema(vae, recipe.loop.ema_decay), optimiser, partner=build_adversary(recipe, world)
-        )
+        state = begin_state(vae, optimiser, recipe.loop, build_adversary(recipe, world))
         update = Update(recipe, state, None if perceptual is None else perceptual.to(world.device), world)
         if recipe.compile:
             vae.encoder.compile(dynamic=False)

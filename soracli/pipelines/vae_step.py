@@ -109,8 +109,8 @@ def learn(update: Update, frames: Tensor, seed: int) -> dict[str, float]:
     figures = _means({**measured, "psnr": psnr(shown.detach(), frames)}, world)
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
-        state.ema.update_parameters(vae)
-    figures |= {"learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+        state.average()
+    figures |= report.figures()
     return figures | _discriminate(frames, shown.detach(), update)
 
 
@@ -190,7 +190,12 @@ def _discriminate(frames: Tensor, decoded: Tensor, update: Update) -> dict[str, 
     if report.applied:
         mean_real, mean_fake = (frames.new_tensor(figures[name]) for name in ("logits_real", "logits_fake"))
         adversary.lecam.copy_(torch.stack(tuple(update_lecam(averages, mean_real, mean_fake, config.lecam_decay))))
-    return {**figures, "gradient_norm_discriminator": report.gradient_norm}
+    skipped = float(report.skipped_updates)
+    return {
+        **figures,
+        "gradient_norm_discriminator": report.gradient_norm,
+        "skipped_updates_discriminator": skipped,
+    }
 
 
 def _adversary(update: Update) -> Adversary:

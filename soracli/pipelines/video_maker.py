@@ -12,6 +12,7 @@ from torch import Tensor
 
 from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
+from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream, to_frames, to_pixels
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.video_codec import VideoCodec
@@ -45,22 +46,25 @@ class VideoMaker:
         return max(1, round(seconds * self.fps))
 
 
-def open_model(model: Path, device: torch.device) -> VideoMaker:
+def open_model(model: Path, device: torch.device, adapter: Path | None = None) -> VideoMaker:
     """A model at the settings of ``sora generate`` without options.
 
     Args:
         model: A model folder or a finished run.
         device: Where to compute.
+        adapter: An adapter trained on it, if any.
 
     Raises:
-        ArtifactError: If there is no whole model.
+        ArtifactError: If there is no whole model, or the adapter is one of another.
 
     ``make`` raises NumericsError when the model's numbers are not finite.
     """
-    plan = plan_generation("a video", model=model, seed=0)
+    plan = plan_generation("a video", model=model, seed=0, adapter=adapter)
     dtype = choose_dtype("auto", device)
     set_threads(0)
     generator = load_generator(model, device)
+    if adapter is not None:
+        put_adapter(generator, model, adapter)
     use_dtype(generator, dtype)
     settings = {
         name: value

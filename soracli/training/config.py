@@ -6,9 +6,9 @@ save at the same steps; 0 means never. A step is one update of the weights from 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from soracli.recipe.section import Section
 
@@ -44,8 +44,20 @@ class OptimiserConfig(Section):
     gradient_clip: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Largest norm of all gradients together; 0 switches clipping off (the norm is still reported)."""
 
+    spike_ratio: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """An update whose gradients (before clipping) have a norm over this many times the median of the last 100 norms is
+    left out; 0: none is."""
+
     max_skipped_steps: int = Field(default=10, ge=1)
     """Steps in a row whose loss or gradients may be NaN or infinite (they change no weight) before the run ends."""
+
+    @model_validator(mode="after")
+    def _spares_most(self) -> Self:
+        if 0 < self.spike_ratio <= 1:
+            raise ValueError(
+                f"spike_ratio ({self.spike_ratio:g}) must be over 1, or half of all updates would be left out"
+            )
+        return self
 
 
 class LoopConfig(Section):
@@ -69,8 +81,13 @@ class LoopConfig(Section):
     eval_every: int = Field(default=0, ge=0)
     """Steps between evaluations on held-out data; 0: none."""
 
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Decay of the moving average of the weights, warmed up as min(decay, (1 + n) / (10 + n)); 0: no averaging."""
+    ema_decay: Fraction = 0.999
+    """Decay of the moving average of the weights that is measured and becomes the model, warmed up as
+    min(decay, (1 + n) / (10 + n)); 0: no averaging."""
+
+    ema_decays: tuple[Fraction, ...] = ()
+    """Decays of all averages that are kept, ``ema_decay`` among them; empty: that one alone. The same command with
+    another of them as ``ema_decay`` goes on with it, or writes it as the model of a finished run."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random: weights, order of the data, noise."""
@@ -87,6 +104,14 @@ class LoopConfig(Section):
 
     tensorboard: bool = False
     """Write TensorBoard event files beside metrics.jsonl (needs the ``tensorboard`` extra)."""
+
+    @model_validator(mode="after")
+    def _keeps_what_it_uses(self) -> Self:
+        if self.ema_decays and self.ema_decay not in self.ema_decays:
+            raise ValueError(f"ema_decay ({self.ema_decay}) must be one of ema_decays ({list(self.ema_decays)})")
+        if len(set(self.ema_decays)) < len(self.ema_decays):
+            raise ValueError(f"ema_decays ({list(self.ema_decays)}) names a decay twice")
+        return self
 
 
 class GuardConfig(Section):
@@ -117,10 +142,21 @@ HARMLESS_CHANGES = (
     "loop.tensorboard",
     "optimiser.max_skipped_steps",
 )
-"""Keys that may change between a run and its resume; any other change would make it another run."""
+"""Keys that may always change between a run and its resume; any other change would make it another run."""
+
 
 COMPILE_MAY_CHANGE = (*HARMLESS_CHANGES, "compile")
 """The same for recipes that can compile."""
+
+
+def may_change(loop: LoopConfig, *more: str) -> tuple[str, ...]:
+    """Keys that may change between a run and its resume, of recipes that can compile.
+
+    Args:
+        loop: Of the resume: which of several averages is used may change, a single one may not.
+        more: Further keys.
+    """
+    return (*COMPILE_MAY_CHANGE, *(("loop.ema_decay",) if loop.ema_decays else ()), *more)
 
 
 def is_due(step: int, every: int) -> bool:

@@ -2,11 +2,16 @@
 
 torch's ``AveragedModel`` does the bookkeeping: a copy of the module whose weights are averaged and whose buffers are
 those of the model. The decay is warmed up, so a short run is not an average with its random start.
+
+Several averages may run side by side, each with a decay of its own, and the best be chosen at the end. Differs from
+EDM2 (Karras et al. 2023, arXiv:2312.02696), which rebuilds any horizon afterwards from snapshots of two power-function
+averages: that needs tens of snapshots kept, where checkpoints here are few, and three or four horizons are enough to
+see where the best one lies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -42,8 +47,28 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(averaged, current, weight)
 
     ema = AveragedModel(model, multi_avg_fn=average)
+    # What is not trained is the same in all averages: one copy of it in memory.
+    for own, averaged in zip(model.parameters(), ema.module.parameters(), strict=True):
+        if not own.requires_grad:
+            averaged.data = own.data
     ema.requires_grad_(False)
     return ema.eval()
+
+
+def build_averages(model: nn.Module, decay: float, decays: Sequence[float] = ()) -> dict[str, AveragedModel]:
+    """Averages by the name of their part in a checkpoint.
+
+    Args:
+        model: As for ``build_ema``.
+        decay: Of the one that is used.
+        decays: Of all that are kept; empty: the used one alone.
+    """
+    return {average_name(each, decays): build_ema(model, each) for each in decays or (decay,)}
+
+
+def average_name(decay: float, decays: Sequence[float] = ()) -> str:
+    """The part of a checkpoint that an average is: ``ema`` by itself, ``ema_0.999`` among several."""
+    return f"ema_{decay!r}" if decays else "ema"
 
 
 def ema_tensors(ema: AveragedModel) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""AdamW, or Muon for hidden matrices with AdamW for the rest, stepped as one, with clipping and a guard against NaN.
+"""AdamW, or Muon for hidden matrices with AdamW for the rest, stepped as one; clipping; NaN and spikes left out.
 
 Muon (``soracli.training.muon``) makes updates as large as AdamW's, so one learning rate and one weight decay serve
 both. It takes matrices only.
@@ -7,9 +7,11 @@ both. It takes matrices only.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from statistics import median
 
 import torch
 from torch import nn
@@ -22,6 +24,10 @@ from soracli.training.schedule import learning_rate_at
 MUON_MOMENTUM = 0.95
 OUTER_LAYERS = ("*embed*", "final*", "head*")
 """Patterns of one part of a dotted name that mark first and last layers: matrices, but not hidden ones."""
+SPIKE_WINDOW = 100
+"""Norms that a norm is compared with, the last ones."""
+_FEWEST_NORMS = 20
+"""Norms before which there is no comparison: a median of few says little."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,22 @@ class StepReport:
     Attributes:
         learning_rate: Rate of this update.
         gradient_norm: Norm of all gradients together, before clipping.
-        applied: False when the loss or a gradient was not finite and no weight was changed.
+        applied: False when no weight was changed: the loss or a gradient was not finite, or the norm was a spike.
+        skipped_updates: Updates since the run began that changed no weight.
     """
 
     learning_rate: float
     gradient_norm: float
     applied: bool
+    skipped_updates: int
+
+    def figures(self) -> dict[str, float]:
+        """What a run's metrics say of it."""
+        return {
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+            "skipped_updates": float(self.skipped_updates),
+        }
 
 
 @dataclass(kw_only=True)
@@ -47,8 +63,10 @@ class Optimiser:
         config: The recipe's section.
         parts: ``"adamw"`` and, if asked for, ``"muon"``.
         names: Every trained parameter by name.
-        skipped: Updates skipped since the run began.
-        skipped_in_row: Updates skipped since the last one that was applied.
+        skipped: Updates skipped since the run began because numbers were not finite.
+        skipped_in_row: Those since the last update that was finite.
+        spikes: Updates skipped since the run began because their gradients were a spike.
+        norms: The last norms of gradients, if spikes are looked for.
         rate_scale: What the learning rate of the recipe is multiplied with.
     """
 
@@ -57,6 +75,8 @@ class Optimiser:
     names: dict[str, nn.Parameter]
     skipped: int = 0
     skipped_in_row: int = 0
+    spikes: int = 0
+    norms: deque[float] = field(default_factory=lambda: deque(maxlen=SPIKE_WINDOW))
     rate_scale: float = 1.0
 
     def zero_grad(self) -> None:
@@ -65,7 +85,7 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def step(self, step: int, total_steps: int, loss: float) -> StepReport:
-        """Update the weights from their gradients, then drop the gradients.
+        """Update the weights from their gradients, unless these are not finite or a spike, then drop the gradients.
 
         With several ranks call it after the gradients are averaged and with the mean loss, so that every rank
         sees the same numbers and decides the same.
@@ -80,16 +100,16 @@ class Optimiser:
         """
         rate = self.rate_scale * learning_rate_at(step, self.config, total_steps)
         norm = clip_gradients(self.names.values(), self.config.gradient_clip)
-        applied = math.isfinite(norm) and math.isfinite(loss)
-        if applied:
+        finite = math.isfinite(norm) and math.isfinite(loss)
+        spike = finite and self._is_spike(norm)
+        if finite and not spike:
             for part in self.parts.values():
                 for group in part.param_groups:
                     group["lr"] = rate
                 part.step()
-            self.skipped_in_row = 0
-        else:
-            self.skipped += 1
-            self.skipped_in_row += 1
+        self.spikes += spike
+        self.skipped += not finite
+        self.skipped_in_row = 0 if finite else self.skipped_in_row + 1
         self.zero_grad()
         if self.skipped_in_row >= self.config.max_skipped_steps:
             raise NumericsError(
@@ -97,7 +117,15 @@ class Optimiser:
                 f"{loss:g}, gradient norm {norm:g}); no weight was changed by them: lower optimiser.learning_rate "
                 f"({self.config.learning_rate:g}) or optimiser.gradient_clip ({self.config.gradient_clip:g})"
             )
-        return StepReport(rate, norm, applied)
+        return StepReport(rate, norm, finite and not spike, self.skipped + self.spikes)
+
+    def _is_spike(self, norm: float) -> bool:
+        """Whether a norm stands out from the last ones. It joins them: a change that stays is no spike for long."""
+        if not self.config.spike_ratio:
+            return False
+        spike = len(self.norms) >= _FEWEST_NORMS and norm > self.config.spike_ratio * median(self.norms)
+        self.norms.append(norm)
+        return spike
 
 
 def build_optimiser(

@@ -34,7 +34,13 @@ def flatten_optimiser(optimiser: Optimiser) -> tuple[dict[str, Tensor], dict[str
                     entry[field] = "tensor"
                 else:
                     entry[field] = value
-    record = {"fields": fields, "skipped": optimiser.skipped, "skipped_in_row": optimiser.skipped_in_row}
+    record = {
+        "fields": fields,
+        "skipped": optimiser.skipped,
+        "skipped_in_row": optimiser.skipped_in_row,
+        "spikes": optimiser.spikes,
+        "norms": list(optimiser.norms),
+    }
     return tensors, record
 
 
@@ -78,6 +84,10 @@ def unflatten_optimiser(optimiser: Optimiser, tensors: Mapping[str, Tensor], rec
         part.load_state_dict({"state": states[part_name], "param_groups": part.state_dict()["param_groups"]})
     optimiser.skipped = int(record["skipped"])
     optimiser.skipped_in_row = int(record["skipped_in_row"])
+    # Checkpoints of version 0.1 have neither.
+    optimiser.spikes = int(record.get("spikes", 0))
+    optimiser.norms.clear()
+    optimiser.norms.extend(float(norm) for norm in record.get("norms", ()))
 
 
 def _numbers_of(part: torch.optim.Optimizer) -> dict[int, int]:

@@ -68,6 +68,15 @@ def check_recipe_unchanged(
     return [f"{change.key} is now {change.new} (was {change.old})" for change in changes]
 
 
+def with_defaults(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested table with what it lacks of ``defaults``: an older sora knew fewer keys, and did what is default now."""
+    filled = {**defaults, **table}
+    for key in table.keys() & defaults.keys():
+        if isinstance(table[key], Mapping) and isinstance(defaults[key], Mapping):
+            filled[key] = with_defaults(table[key], defaults[key])
+    return filled
+
+
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Dotted keys to JSON text; an empty table keeps its own key, so that it is not the same as none."""
     flat: dict[str, str] = {}

@@ -25,7 +25,7 @@ from typing import Any, TextIO
 from soracli.core.errors import ArtifactError, BusyError, MachineError, UsageError
 from soracli.core.files import write_json_atomic, write_text_atomic
 from soracli.training.config import HARMLESS_CHANGES
-from soracli.training.recipe_changes import check_recipe_unchanged
+from soracli.training.recipe_changes import check_recipe_unchanged, with_defaults
 
 OWN_FILES = {"lock", "recipe.toml", "stopped"}
 """What may lie in a folder that became no run yet: a start that was killed at once leaves these."""
@@ -71,6 +71,7 @@ def open_run(
     resolved: Mapping[str, Any],
     allowed_changes: Sequence[str] = HARMLESS_CHANGES,
     note: Callable[[str], None] = lambda text: None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Iterator[RunFolder]:
     """Own a run folder while open; only rank 0 calls it. Checked before anything expensive is built.
 
@@ -80,6 +81,7 @@ def open_run(
         resolved: Every value of the recipe as nested tables of JSON values.
         allowed_changes: ``fnmatch`` patterns of dotted keys that a resume may change.
         note: Told, a line each, about changes that were accepted.
+        defaults: Resolved values of a recipe that says nothing: what a run began with of keys that are newer than it.
 
     Raises:
         BusyError: If another process owns the folder; names it.
@@ -92,7 +94,7 @@ def open_run(
         try:
             path.mkdir(parents=True, exist_ok=True)
             held.enter_context(_locked(path))
-            run = _enter(path, recipe_text, resolved, allowed_changes, note)
+            run = _enter(path, recipe_text, resolved, allowed_changes, note, defaults or {})
         except OSError as error:
             raise MachineError(f"cannot use {path} as a run folder: {error.strerror}; choose another --out") from error
         yield run
@@ -115,11 +117,13 @@ def _enter(
     resolved: Mapping[str, Any],
     allowed_changes: Sequence[str],
     note: Callable[[str], None],
+    defaults: Mapping[str, Any],
 ) -> RunFolder:
     record = path / "run.json"
     resumed = record.is_file()
     if resumed:
-        for line in check_recipe_unchanged(_read_record(record), resolved, allowed_changes, str(path)):
+        began = with_defaults(_read_record(record), defaults)
+        for line in check_recipe_unchanged(began, resolved, allowed_changes, str(path)):
             note(line)
     elif strangers := sorted(entry.name for entry in path.iterdir() if not _is_own(entry.name)):
         raise UsageError(f"{path} holds {strangers[0]} but no run.json, so it is no run folder: choose another --out")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from soracli.core.errors import ArtifactError, NumericsError
 from soracli.training.checkpoint import load_latest, load_module, save_checkpoint
-from soracli.training.ema import ema_tensors, load_ema
+from soracli.training.config import LoopConfig
+from soracli.training.ema import average_name, build_averages, ema_tensors, load_ema
 from soracli.training.guard import Guard
 from soracli.training.optimiser import Optimiser
 from soracli.training.optimiser_state import flatten_optimiser, unflatten_optimiser
@@ -37,11 +38,13 @@ class TrainState:
 
     Attributes:
         model: What is trained.
-        ema: The average of its weights.
+        ema: The average of its weights that is measured and becomes the model.
         optimiser: What updates it.
         step: Updates done.
         rollbacks: How often it went back to a checkpoint because it had diverged.
         partner: What is trained beside it, if anything.
+        averages: All averages by the part of a checkpoint that each is, ``ema`` among them; that one alone by default.
+        fixed: Names of weights that stay as they are and are found elsewhere: checkpoints leave them out.
     """
 
     model: nn.Module
@@ -50,6 +53,16 @@ class TrainState:
     step: int = 0
     rollbacks: int = 0
     partner: Partner | None = None
+    averages: Mapping[str, AveragedModel] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.averages = self.averages or {"ema": self.ema}
+
+    def average(self) -> None:
+        """Move all averages towards the weights, after an update."""
+        for average in self.averages.values():
+            average.update_parameters(self.model)
 
     def slow_down(self, scale: float) -> None:
         """Multiply the learning rates of the recipe, from now on."""
@@ -58,9 +71,23 @@ class TrainState:
             self.partner.optimiser.rate_scale = scale
 
 
+def begin_state(
+    model: nn.Module,
+    optimiser: Optimiser,
+    loop: LoopConfig,
+    partner: Partner | None = None,
+    fixed: frozenset[str] = frozenset(),
+) -> TrainState:
+    """The state of a training that has done nothing yet, with the averages that its recipe asks for."""
+    averages = build_averages(model, loop.ema_decay, loop.ema_decays)
+    used = averages[average_name(loop.ema_decay, loop.ema_decays)]
+    return TrainState(model, used, optimiser, partner=partner, averages=averages, fixed=fixed)
+
+
 def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
     """Write a checkpoint of everything; see ``save_checkpoint``."""
-    parts = {"model": dict(state.model.state_dict()), "ema": ema_tensors(state.ema)}
+    parts = {"model": _without(state.model.state_dict(), state.fixed)}
+    parts |= {name: _without(ema_tensors(average), state.fixed) for name, average in state.averages.items()}
     parts["optimiser"], record = flatten_optimiser(state.optimiser)
     facts = {"optimiser": record, "ema_updates": int(state.ema.n_averaged), "rollbacks": state.rollbacks}
     if state.partner is not None:
@@ -84,8 +111,10 @@ def load_train_state(
     if checkpoint is None:
         return False
     try:
-        load_module(state.model, checkpoint.parts["model"], f"checkpoint {checkpoint.path}")
-        load_ema(state.ema, checkpoint.parts["ema"], checkpoint.state["ema_updates"])
+        fixed = {name: tensor for name, tensor in state.model.state_dict().items() if name in state.fixed}
+        load_module(state.model, {**fixed, **checkpoint.parts["model"]}, f"checkpoint {checkpoint.path}")
+        for name, average in state.averages.items():
+            load_ema(average, {**fixed, **checkpoint.parts[name]}, checkpoint.state["ema_updates"])
         unflatten_optimiser(state.optimiser, checkpoint.parts["optimiser"], checkpoint.state["optimiser"])
         if state.partner is not None:
             load_module(state.partner.module, checkpoint.parts["partner"], f"checkpoint {checkpoint.path}")
@@ -98,6 +127,10 @@ def load_train_state(
         raise ArtifactError(f"checkpoint {checkpoint.path} lacks {error}") from error
     state.step, state.rollbacks = checkpoint.step, checkpoint.state.get("rollbacks", 0)
     return True
+
+
+def _without(tensors: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name not in names}
 
 
 def roll_back(

@@ -84,6 +84,7 @@ def test_options_go_to_the_pipeline(
     monkeypatch.setattr(module, "evaluate_dit", pretend)
     Path("mine").mkdir()
     words = "--prompts 8 --seconds 2s --clips c.jsonl --emoji 4 --minutes 2 --seed 9 --out a.png --judge j --device cpu"
+    words += " --adapter a"
     assert main(["dit", "eval", "mine", *words.split(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["obedience"]["shares"]["generated"]["all"]["motion"]["right"] == 50 and answer["drift"] is None
@@ -98,10 +99,12 @@ def test_options_go_to_the_pipeline(
         "minutes": 2,
         "seed": 9,
         "judge": Path("j"),
+        "adapter": Path("a"),
         "device": "cpu",
         "picture": Path("a.png"),
     }
     defaults = {"prompts": 64, "seconds": 4.0, "clips": None, "names": 32, "minutes": 0, "seed": 0, "judge": None}
+    defaults["adapter"] = None
     assert calls[1] == {"model": Path("mine"), "device": "auto", "picture": None, **defaults}
 
 

@@ -36,16 +36,20 @@ def train(folder, name, *changes, vae=None, **options):
     )
 
 
+def train_in_parts(folder, *changes, **options):
+    for steps in (2, 1):
+        with pytest.raises(Stopped, match="SIGUSR1 after step"):
+            train(folder, "parts", *changes, reporter=StopAfter(1 + steps), **options)
+        assert (folder / "parts/stopped").read_text() == "SIGUSR1\n"
+    return train(folder, "parts", *changes, **options)
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
     make_cache(tmp_path)
     change = f"optimiser.name={optimiser}"
     whole = train(tmp_path, "whole", change)
-    for steps in (2, 1):
-        with pytest.raises(Stopped, match="SIGUSR1 after step"):
-            train(tmp_path, "parts", change, reporter=StopAfter(1 + steps))
-        assert (tmp_path / "parts/stopped").read_text() == "SIGUSR1\n"
-    assert_same_run(whole, train(tmp_path, "parts", change))
+    assert_same_run(whole, train_in_parts(tmp_path, change))
     golden_numbers(f"losses/train_dit_{optimiser}.txt", figures(whole)[:3])
 
 
@@ -83,7 +87,10 @@ def test_a_finished_run_is_a_whole_model(tmp_path):
         assert torch.equal(ema[f"text.{name}"], tensor)
     assert (run / "samples/step_00000002.png").is_file() and not (run / "preview").exists()
     assert len(figures(run, "fixed_loss")) == 2
-    assert all(value > 0 for value in figures(run, "tokens_per_second"))
+    for name in ("tokens_per_second", "samples_per_second", "utilisation"):
+        assert len(figures(run, name)) == 2 and all(value > 0 for value in figures(run, name))
+    assert figures(run, "padding") == [0, 0]  # one sample after another, nothing between
+    assert figures(run, "seconds_left")[0] > figures(run, "seconds_left")[1] == 0
 
 
 def test_a_training_begins_from_a_model(tmp_path):
@@ -104,6 +111,36 @@ def test_a_training_begins_from_a_model(tmp_path):
     with pytest.raises(ArtifactError):
         train(tmp_path, "third", init=tmp_path / "vae")
     assert not (tmp_path / "third").exists()
+
+
+def test_another_average_may_be_taken_afterwards(tmp_path):
+    """What a run of several averages leaves is, for each, what a run of that one alone leaves; also when stopped."""
+    make_cache(tmp_path)
+    decays = "loop.ema_decays=[0.5, 0.9]"
+    several = train_in_parts(tmp_path, decays, "loop.ema_decay=0.9")
+    assert {name.partition("/")[0] for name in weights(several)} == {"ema_0.5", "ema_0.9", "model", "optimiser"}
+    for decay in (0.9, 0.5):
+        alone = train(tmp_path, f"alone {decay}", f"loop.ema_decay={decay}")
+        train(tmp_path, "parts", decays, f"loop.ema_decay={decay}")
+        assert (several / "model/dit/model.safetensors").read_bytes() == (
+            alone / "model/dit/model.safetensors"
+        ).read_bytes()
+    assert len(figures(several)) == 6
+    with pytest.raises(RecipeError, match=r"loop\.ema_decay = 0\.5, now 0\.9"):
+        train(tmp_path, "alone 0.5")
+
+
+def test_a_run_of_an_older_sora_goes_on(tmp_path):
+    """Its record knows none of the newer keys, its checkpoint nothing of spikes."""
+    make_cache(tmp_path)
+    run = train(tmp_path, "run", "loop.steps=2")
+    record = json.loads((run / "run.json").read_text())
+    del record["resolved"]["lora"], record["resolved"]["accumulate"], record["resolved"]["optimiser"]["spike_ratio"]
+    (run / "run.json").write_text(json.dumps(record))
+    assert len(figures(train(tmp_path, "run", "loop.steps=3"))) == 3
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RecipeError, match=r"optimiser\.spike_ratio = 0\.0, now 3"):
+        train(tmp_path, "run", "loop.steps=4", "optimiser.spike_ratio=3")
 
 
 def test_bfloat16_learns_nearly_the_same(tmp_path):
@@ -151,8 +188,8 @@ def test_batches(tmp_path):
     world = World(0, 1, 0, torch.device("cpu"))
     lengths = []
     for step in range(20):
-        tokens, targets = draw_batch(sampler, tokenizer, recipe, step, world)
-        again, _ = draw_batch(sampler, tokenizer, recipe, step, world)
+        [(tokens, targets)] = draw_batch(sampler, tokenizer, recipe, step, world)
+        [(again, _)] = draw_batch(sampler, tokenizer, recipe, step, world)
         assert torch.equal(tokens.patches, again.patches) and torch.equal(tokens.text, again.text)
         assert targets.shape == (len(tokens.wanted), 16)
         assert not (tokens.kind[tokens.wanted] == TEXT).any()
@@ -167,7 +204,7 @@ def test_the_first_steps_show_pictures(tmp_path):
     sampler = LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
     tokenizer = train_tokenizer(["a red ball rolls"], 300)
     world = World(0, 1, 0, torch.device("cpu"))
-    batches = [draw_batch(sampler, tokenizer, recipe, step, world)[0] for step in (0, 1, 2)]
+    batches = [draw_batch(sampler, tokenizer, recipe, step, world)[0][0] for step in (0, 1, 2)]
     size = recipe.samples.batch_size
     assert [len(tokens.segments) for tokens in batches] == [4 * size, 4 * size, size]
     for tokens in batches[:2]:

@@ -4,7 +4,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from soracli.training.ema import build_ema, decay_at, ema_tensors, load_ema
+from soracli.training.ema import average_name, build_averages, build_ema, decay_at, ema_tensors, load_ema
 
 
 def move(model: nn.Module, step: int) -> None:
@@ -37,6 +37,21 @@ def test_warm_up_in_closed_form():
         expected = decay * expected + (1 - decay) * step
     assert abs(float(ema.module.weight) - expected) < 1e-4
     assert decay_at(10**6, 0.99) == 0.99
+
+
+def test_several_are_each_as_alone():
+    model = nn.Linear(3, 2)
+    alone = {decay: build_ema(model, decay) for decay in (0.0, 0.5, 0.99)}
+    several = build_averages(model, 0.5, tuple(alone))
+    assert list(several) == ["ema_0.0", "ema_0.5", "ema_0.99"] and list(build_averages(model, 0.5)) == ["ema"]
+    for step in range(200):
+        move(model, step)
+        for average in (*alone.values(), *several.values()):
+            average.update_parameters(model)
+    for decay, average in alone.items():
+        assert torch.equal(average.module.weight, several[average_name(decay, tuple(alone))].module.weight)
+    assert torch.equal(several["ema_0.0"].module.weight, model.weight)
+    assert not torch.equal(several["ema_0.5"].module.weight, several["ema_0.99"].module.weight)
 
 
 def test_goes_on_bit_for_bit_after_saving():

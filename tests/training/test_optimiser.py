@@ -2,8 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from soracli.core.errors import NumericsError
@@ -88,6 +91,36 @@ def test_clipping_reports_the_norm_before():
     assert clip_gradients(parameters, 1.0) == pytest.approx(4.0)
     assert clip_gradients(parameters, 0) == pytest.approx(1.0, abs=1e-5)
     assert clip_gradients([], 1.0) == 0
+
+
+@given(
+    norms=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=150),
+    ratio=st.floats(1.01, 20),
+)
+def test_spikes_are_those_of_a_plain_running_median(norms, ratio):
+    """What is left out changes nothing but the counters; everything else moves the weights."""
+    weight = nn.Parameter(torch.zeros(1))
+    config = OptimiserConfig(spike_ratio=ratio, gradient_clip=0, warmup_steps=0, schedule="constant")
+    optimiser = build_optimiser([("weight", weight)], config)
+    plain = np.array([float(torch.tensor(norm)) for norm in norms])
+    for step, norm in enumerate(norms):
+        before = weight.detach().clone()
+        weight.grad = torch.full((1,), norm)
+        report = optimiser.step(step, len(norms), 1.0)
+        spike = step >= 20 and plain[step] > ratio * np.median(plain[max(0, step - 100) : step])
+        assert report.applied == (not spike) == (not torch.equal(weight, before))
+        assert weight.grad is None
+    assert report.skipped_updates == optimiser.spikes and optimiser.skipped == 0
+
+
+def test_a_change_that_stays_is_no_spike_for_long():
+    weight = nn.Parameter(torch.zeros(1))
+    optimiser = build_optimiser([("weight", weight)], OptimiserConfig(spike_ratio=5, max_skipped_steps=3))
+    applied = []
+    for step in range(300):
+        weight.grad = torch.full((1,), 1.0 if step < 150 else 10.0)
+        applied.append(optimiser.step(step, 300, 1.0).applied)
+    assert all(applied[:150]) and applied[150:].index(True) == 50 and all(applied[200:])
 
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])

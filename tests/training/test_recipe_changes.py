@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from soracli.core.errors import RecipeError
 from soracli.training.config import HARMLESS_CHANGES
-from soracli.training.recipe_changes import Change, check_recipe_unchanged, recipe_changes
+from soracli.training.recipe_changes import Change, check_recipe_unchanged, recipe_changes, with_defaults
 
 OLD = {"kind": "dit.train", "loop": {"steps": 10, "seed": 0}, "dit": {"depth": 4, "patch": [1, 2, 2]}}
 
@@ -33,6 +33,13 @@ def test_types_count_but_tuples_are_lists():
     assert recipe_changes({"a": (1, 2)}, {"a": [1, 2]}) == []
     assert recipe_changes({"a": True}, {"a": 1}) == [Change("a", "true", "1")]
     assert recipe_changes({"a": {}}, {}) == [Change("a", "{}", "absent")]
+
+
+def test_a_key_that_is_newer_than_the_run_was_at_its_default():
+    defaults = {"loop": {"steps": 1, "seed": 7, "new": 0}, "more": {"rank": 0}, "lists": [1]}
+    filled = with_defaults(OLD, defaults)
+    assert filled == {**OLD, "loop": {"steps": 10, "seed": 0, "new": 0}, "more": {"rank": 0}, "lists": [1]}
+    assert "new" not in OLD["loop"] and with_defaults(filled, defaults) == filled
 
 
 values = st.recursive(
