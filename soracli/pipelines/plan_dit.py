@@ -12,11 +12,12 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
-from soracli.models.tokens import TEXT, Tokens, pack_tokens
+from soracli.models.tokens import TEXT, Tokens, pack_tokens, without_text
 from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_memory import TrainingMemory, count_memory
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
-from soracli.training.device import choose_device
+from soracli.training.device import choose_device, product_dtype
 from soracli.training.seeding import generator_for
 
 _SAMPLES = 64
@@ -35,7 +36,9 @@ class DitPlan:
         text_tokens: Of a sample, on average.
         steps: Steps in all.
         batch_size: Samples in a step.
-        flops: Floating-point operations of a step, about: matrix products, forward and twice that back.
+        flops: Floating-point operations of a step, about: matrix products, forward and twice that back, and once more
+            where activations are computed again.
+        memory: What it needs on one device, if that has the whole batch.
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -50,6 +53,7 @@ class DitPlan:
     steps: int
     batch_size: int
     flops: float
+    memory: TrainingMemory
     device: str
     out: str
     resumes: bool
@@ -87,6 +91,9 @@ def plan_dit(
     ]
     tokens = pack_tokens(drawn, recipe.dit.patch_size, cache.spec.compression[1:])
     num_text = int((tokens.kind == TEXT).sum())
+    inside = len(tokens.kind) - (num_text if recipe.dit.text == "cross" else 0)
+    shares = recipe.samples.batch_size / _SAMPLES
+    passes = 4 if recipe.checkpoint_activations else 3
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -96,24 +103,46 @@ def plan_dit(
         text_tokens=num_text / _SAMPLES,
         steps=recipe.loop.steps,
         batch_size=recipe.samples.batch_size,
-        flops=3 * _forward_flops(dit, text, tokens, num_text) * recipe.samples.batch_size / _SAMPLES,
+        flops=passes * forward_flops(dit, text, tokens, num_text) * shares,
+        memory=count_memory(
+            nn.ModuleDict({"dit": dit, "text": text}),
+            recipe,
+            inside * shares,
+            half=product_dtype(recipe.loop.precision, place) == torch.bfloat16,
+        ),
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),
     )
 
 
-def _forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -> float:
-    """Matrix products of one pass over the tokens; two operations a multiplication."""
+def forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -> float:
+    """Floating-point operations of the matrix products of one pass; two a multiplication, masked ones included.
+
+    Args:
+        dit: The transformer; may be on the meta device.
+        text: The text encoder, whose attention is too small to count.
+        tokens: A packed sequence.
+        num_text: Tokens of text in it.
+    """
     rows, wanted, dim = len(tokens.conditions), len(tokens.wanted), dit.config.hidden_size
+    crosses = dit.config.text == "cross"
+    inside = without_text(tokens) if crosses else tokens
     total = 0
     for name, layer in dit.named_modules():
         if isinstance(layer, nn.Linear):
             # Conditions are computed once a latent frame, the last layer for what is predicted, the rest for all.
             by_row = "modulation" in name or name.startswith(("shared", "time", "step", "guidance"))
-            total += 2 * layer.weight.numel() * (rows if by_row else wanted if name == "final" else len(tokens.kind))
-    pairs = sum(segment.length**2 for segment in tokens.segments)
-    total += 4 * pairs * dim * len(dit.blocks)
+            by_text = name == "text_embed" or name.endswith("cross.key_value")
+            by_patch = len(tokens.patches) if name == "patch_embed" else len(inside.kind)
+            count = rows if by_row else num_text if by_text else wanted if name == "final" else by_patch
+            total += 2 * layer.weight.numel() * count
+    whole = sum(segment.length**2 for segment in inside.segments)
+    pairs = sum(whole if part is None else sum(group.pairs for group in part) for part in dit.windows(inside))
+    if crosses:
+        both = zip(inside.segments, tokens.text_lengths, strict=True)
+        pairs += len(dit.blocks) * sum(segment.length * count for segment, count in both)
+    total += 4 * pairs * dim
     return total + 2 * num_text * sum(layer.weight.numel() for layer in text.modules() if isinstance(layer, nn.Linear))
 
 

@@ -63,6 +63,9 @@ class DitTrainRecipe(Section):
     kind: Literal["dit.train"] = "dit.train"
     compile: bool = False
     """Compile the blocks of the DiT: a minute or two at the start of a run, every step after it faster."""
+    checkpoint_activations: bool = False
+    """Keep the inputs of the DiT's blocks alone and compute the rest again on the way back: many times as many tokens
+    fit, for a third more work. The gradients are the same."""
     dit: DiTConfig = DiTConfig()
     text: TextEncoderConfig = TextEncoderConfig()
     samples: LatentSamplesConfig = LatentSamplesConfig()

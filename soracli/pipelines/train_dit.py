@@ -37,7 +37,11 @@ from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
 from soracli.training.state import TrainState, load_train_state, save_train_state
 
-_MAY_CHANGE = (*COMPILE_MAY_CHANGE, *(f"sampling.{key}" for key in SamplingConfig.model_fields))
+_MAY_CHANGE = (
+    *COMPILE_MAY_CHANGE,
+    "checkpoint_activations",
+    *(f"sampling.{key}" for key in SamplingConfig.model_fields),
+)
 """The same command with other values of these goes on; on a finished run it only writes them into the model."""
 
 
@@ -98,6 +102,7 @@ def train_dit(
             product_dtype(recipe.loop.precision, world.device),
         )
         state = TrainState(model, build_ema(model, recipe.loop.ema_decay), optimiser)
+        model.dit.checkpoints_activations = recipe.checkpoint_activations
         if recipe.compile:
             for block in model.dit.blocks:
                 block.compile(dynamic=True)

@@ -192,7 +192,9 @@ def test_windows_hold_every_token_once_and_divide_evenly():
     dit = tiny_dit(attention="windows", window_size=(1, 2))
     for windows in dit.windows(packed):
         assert windows is not None and all(isinstance(part, Windows) for part in windows)
-        assert sorted(place for part in windows for place in part.own.flatten().tolist()) == list(range(len(packed.kind)))
+        assert sorted(place for part in windows for place in part.own.flatten().tolist()) == list(
+            range(len(packed.kind))
+        )
     grid = torch.tensor([[row, column, 5, 12] for row in range(5) for column in range(12)])
     _, counts = tiles_of(grid, (4, 4)).unique(return_counts=True)
     assert counts.tolist() == [12] * 3 + [8] * 3  # 3 and 2 rows, three times 4 columns

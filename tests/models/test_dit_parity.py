@@ -45,14 +45,14 @@ def published() -> nn.Module:
 
 
 def filled(theirs: nn.Module) -> DiT:
-    config = DiTConfig(
-        hidden_size=WIDTH, depth=DEPTH, num_heads=HEADS, modulation_rank=0, qk_norm=False, gelu="tanh"
-    )
+    config = DiTConfig(hidden_size=WIDTH, depth=DEPTH, num_heads=HEADS, modulation_rank=0, qk_norm=False, gelu="tanh")
     dit = DiT(config, 4, 8)
     embed, positions = theirs.transformer_blocks[0].norm1.emb, theirs.pos_embed.pos_embed[0]  # (S, D)
     dit.kind_embed = nn.Embedding.from_pretrained(positions)
     copied = {
-        "patch_embed": as_layer(theirs.pos_embed.proj.weight.permute(0, 2, 3, 1).flatten(1), theirs.pos_embed.proj.bias),
+        "patch_embed": as_layer(
+            theirs.pos_embed.proj.weight.permute(0, 2, 3, 1).flatten(1), theirs.pos_embed.proj.bias
+        ),
         "time_embed.embed_in": embed.timestep_embedder.linear_1.state_dict(),
         "time_embed.embed_out": embed.timestep_embedder.linear_2.state_dict(),
         "step_embed.embed_out": as_layer(torch.zeros(WIDTH, WIDTH), embed.class_embedder.embedding_table.weight[LABEL]),
@@ -72,7 +72,13 @@ def filled(theirs: nn.Module) -> DiT:
     for name, weights in copied.items():
         dit.get_submodule(name).load_state_dict(weights)
     used = {name.rpartition(".")[0] for name, _ in dit.named_parameters()}
-    untouched = {"kind_embed", "text_embed", "step_embed.embed_in", "guidance_embed.embed_in", "guidance_embed.embed_out"}
+    untouched = {
+        "kind_embed",
+        "text_embed",
+        "step_embed.embed_in",
+        "guidance_embed.embed_in",
+        "guidance_embed.embed_out",
+    }
     assert used == copied.keys() | untouched
     return dit
 
