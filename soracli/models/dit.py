@@ -169,11 +169,13 @@ class DiT(nn.Module):
             inputs = (x, condition, shared, tokens.row, angles, tokens.segments, before, windows[layer], seen)
             if recomputes:
                 x, _ = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # (L, D)
-                continue
-            x, keys = block(*inputs) if len(x) else (x, self._no_keys(x, len(tokens.segments)))  # (L, D)
-            if self._is_spatial(layer):
-                keys = [Keys(own.key[:n], own.value[:n]) for own, n in zip(keys, text_lengths, strict=True)]
-            kept.append(tuple(keys))
+            elif len(x):
+                x, keys = block(*inputs)  # (L, D)
+                if self._is_spatial(layer):
+                    keys = [Keys(own.key[:n], own.value[:n]) for own, n in zip(keys, text_lengths, strict=True)]
+                kept.append(tuple(keys))
+            else:  # texts alone, and none in the sequence
+                kept.append(tuple(self._no_keys(x, len(tokens.segments))))
 
         wanted = x[tokens.wanted]  # (Ln, D)
         shift, scale = self.final_modulation(condition)[tokens.row[tokens.wanted]].chunk(2, -1)  # 2 (Ln, D)
@@ -218,4 +220,4 @@ class DiT(nn.Module):
         lengths = [segment.length for segment in tokens.segments]
         has_windows = self.config.attention == "windows"
         tiles = tiles_of(tokens.grid, self.config.window_size).split(lengths) if has_windows else ()
-        return Past(tuple(kept), tokens.coordinates.split(lengths), tuple(tiles), texts)
+        return Past(tuple(kept), tokens.coordinates.split(lengths), tiles=tuple(tiles), text=texts)

@@ -70,7 +70,7 @@ def remember(memory: Memory, made: Past, seconds: Tensor, sink: int, window: int
         for both in ((memory.past.coordinates, made.coordinates), (memory.past.tiles, made.tiles))
     )
     return Memory(
-        Past(keys, coordinates, tiles, memory.past.text),
+        Past(keys, coordinates, tiles=tiles, text=memory.past.text),
         memory.text_tokens,
         memory.frame_tokens,
         times[kept.to(times.device)],
