@@ -111,6 +111,12 @@ def _plan_text(plan: DitPlan) -> str:
             f"tokens: {plan.video_tokens:.0f} of video and {plan.text_tokens:.0f} of text in a sample",
             f"steps: {plan.steps} of {plan.batch_size} samples, on {plan.device}{packed}",
             f"work: about {plan.flops / 1e9:.0f} GFLOP a step, {plan.flops * plan.steps / 1e15:.3g} PFLOP in all",
+            _memory_text(plan),
             f"out: {plan.out} ({'a run is there and would go on' if plan.resumes else 'new'})",
         ]
     )
+
+
+def _memory_text(plan: DitPlan) -> str:
+    named = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in asdict(plan.memory).items())
+    return f"memory: {plan.memory.total / 1e9:.2f} GB if one device has the whole batch ({named})"

@@ -308,9 +308,25 @@ class DiTConfig(Section):
     """Latents in a token (time, rows, columns); time is 1, because every latent frame has its own noise level."""
     modulation_rank: int = Field(32, ge=0)
     """0: each block has its own full modulation (DiT's AdaLN-Zero); r: a shared one plus rank r (W.A.L.T's LoRA)."""
+    block: Literal["adaln", "diffit"] = "adaln"
+    """How a block hears of the noise level: ``adaln``, by scales, shifts and gates (DiT); ``diffit``, by what is added
+    to queries, keys and values (DiffiT's time-dependent self-attention)."""
+    text: Literal["joint", "cross"] = "joint"
+    """How the text is seen: as tokens of the same sequence, or by a cross-attention of its own in every block."""
+    attention: Literal["full", "windows"] = "full"
+    """``full``: each token sees all it may see; ``windows``: those of its own latent frame in every other block, those
+    of its own window in all latent frames in the rest (W.A.L.T), and always the text."""
+    window_size: tuple[int, int] = (8, 8)
+    """With ``attention = "windows"``: rows and columns of tokens in a window, at most; a frame is divided evenly."""
+    qk_norm: bool = True
+    """Normalise queries and keys; without, as DiT, training at high rates is less stable."""
+    gelu: Literal["exact", "tanh"] = "exact"
+    """The feed-forward layers' GELU; ``tanh`` is DiT's approximation, several times slower on CPUs."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if min(self.window_size) < 1:
+            raise ValueError(f"window_size must be at least (1, 1), got {self.window_size}")
         head = self.hidden_size // self.num_heads
         if self.hidden_size % self.num_heads or head % 2 or head < 6:
             raise ValueError(

@@ -8,7 +8,7 @@ Source: attention sinks (Xiao et al. 2023, arXiv:2309.17453); sink and window fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class Memory:
 
     Attributes:
         past: Keys, values and coordinates; times of video tokens are seconds of the whole video.
-        text_tokens: How many tokens of text each segment begins with.
+        text_tokens: How many tokens of text each segment begins with; 0 where text is seen by cross-attention.
         frame_tokens: Tokens of one latent frame.
         seconds: ``(F,)`` time of each remembered latent frame, in the order they were made.
     """
@@ -56,17 +56,25 @@ def remember(memory: Memory, made: Past, seconds: Tensor, sink: int, window: int
         for text in memory.text_tokens
     ]
     keys = tuple(
+        # Layers that leave only the text behind leave nothing of finished frames.
         tuple(
             Keys(torch.cat([old.key, new.key])[index], torch.cat([old.value, new.value])[index])
+            if len(new.key)
+            else old
             for old, new, index in zip(old_layer, new_layer, index_by_segment, strict=True)
         )
         for old_layer, new_layer in zip(memory.past.keys, made.keys, strict=True)
     )
-    coordinates = tuple(
-        torch.cat([old, new])[index]
-        for old, new, index in zip(memory.past.coordinates, made.coordinates, index_by_segment, strict=True)
+    coordinates, tiles = (
+        tuple(torch.cat([old, new])[index] for old, new, index in zip(*both, index_by_segment, strict=bool(both[0])))
+        for both in ((memory.past.coordinates, made.coordinates), (memory.past.tiles, made.tiles))
     )
-    return Memory(Past(keys, coordinates), memory.text_tokens, memory.frame_tokens, times[kept.to(times.device)])
+    return Memory(
+        Past(keys, coordinates, tiles=tiles, text=memory.past.text),
+        memory.text_tokens,
+        memory.frame_tokens,
+        times[kept.to(times.device)],
+    )
 
 
 def window_start(memory: Memory, sink: int) -> float:
@@ -82,12 +90,13 @@ def shifted(memory: Memory, start: float) -> Past:
         moved = place.clone()
         moved[text:, 0] = (moved[text:, 0] - start).clamp(min=0)
         coordinates.append(moved)
-    return Past(memory.past.keys, tuple(coordinates))
+    return replace(memory.past, coordinates=tuple(coordinates))
 
 
 def moved(past: Past, seconds: float) -> Past:
     """The same keys and values, later by so many seconds."""
-    return Past(past.keys, tuple(torch.cat([place[:, :1] + seconds, place[:, 1:]], 1) for place in past.coordinates))
+    coordinates = tuple(torch.cat([place[:, :1] + seconds, place[:, 1:]], 1) for place in past.coordinates)
+    return replace(past, coordinates=coordinates)
 
 
 def _tokens_of(frames: Tensor, frame_tokens: int) -> Tensor:

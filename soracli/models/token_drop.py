@@ -81,6 +81,7 @@ def drop_tokens(tokens: Tokens, kept: Sequence[Tensor]) -> Tokens:
         order=order,
         kind=tokens.kind[stays],
         coordinates=tokens.coordinates[stays],
+        grid=tokens.grid[stays],
         row=tokens.row[stays],
         segments=segments,
         wanted=wanted[stays].nonzero()[:, 0],

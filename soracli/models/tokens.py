@@ -81,6 +81,7 @@ class Tokens:
         conditions: ``(R, 3)`` noise level, step size, guidance.
         segments: One a sample.
         wanted: ``(Ln,)`` places in the sequence of tokens to predict.
+        grid: ``(L, 4)`` row and column of each patch in its frame, and how many rows and columns that has; 0 for text.
     """
 
     text: Tensor
@@ -93,6 +94,7 @@ class Tokens:
     conditions: Tensor
     segments: tuple[Segment, ...]
     wanted: Tensor
+    grid: Tensor
 
     def to(self, device: torch.device) -> Tokens:
         """The same on another device."""
@@ -115,6 +117,7 @@ class _Parts:
     row: list[Tensor] = field(default_factory=list)
     conditions: list[Tensor] = field(default_factory=list)
     wanted: list[Tensor] = field(default_factory=list)
+    grid: list[Tensor] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
 
 
@@ -141,6 +144,7 @@ def pack_tokens(
         parts.coordinates.append(torch.zeros(count, 3))
         parts.row.append(torch.full((count,), rows))
         parts.wanted.append(torch.zeros(count, dtype=torch.bool))
+        parts.grid.append(torch.zeros(count, 4, dtype=torch.long))
         parts.conditions.append(torch.tensor([[0.0, sample.step_size, sample.guidance]]))
         rows += 1
         lengths, blocks, clean, copies = [count], [0], [True], [0]
@@ -157,6 +161,8 @@ def pack_tokens(
             condition[:, 0] = piece.t
             parts.conditions.append(condition)
             parts.wanted.append(torch.full((frames * per_frame,), not piece.clean))
+            size = (piece.latents.shape[2] // patch_size[1], piece.latents.shape[3] // patch_size[2])
+            parts.grid.append(_grid(*size).repeat(frames, 1))
             rows += frames
             lengths.append(frames * per_frame)
             blocks.append(piece.block)
@@ -177,6 +183,33 @@ def pack_tokens(
         conditions=torch.cat(parts.conditions),
         segments=tuple(parts.segments),
         wanted=torch.cat(parts.wanted).nonzero()[:, 0],
+        grid=torch.cat(parts.grid),
+    )
+
+
+def without_text(tokens: Tokens) -> Tokens:
+    """The same sequence with the texts taken out of it, for a DiT that sees them by cross-attention.
+
+    ``text``, ``text_lengths`` and the conditions stay; ``order`` now counts patches only.
+    """
+    if not sum(tokens.text_lengths):
+        return tokens
+    is_video = tokens.kind != TEXT
+    kept = is_video.nonzero()[:, 0]
+    segments = []
+    for segment, count in zip(tokens.segments, tokens.text_lengths, strict=True):
+        mask = None if segment.mask is None else segment.mask[count:, count:]
+        all_see_all = mask is None or bool(mask.all())
+        segments.append(Segment(segment.length - count, None if all_see_all else mask))
+    return replace(
+        tokens,
+        order=torch.arange(len(kept), device=kept.device),
+        kind=tokens.kind[kept],
+        coordinates=tokens.coordinates[kept],
+        row=tokens.row[kept],
+        segments=tuple(segments),
+        wanted=(is_video.cumsum(0) - 1)[tokens.wanted],
+        grid=tokens.grid[kept],
     )
 
 
@@ -235,3 +268,10 @@ def _plane(rows: int, columns: int, row_unit: float, column_unit: float) -> Tens
     y = (torch.arange(rows) - (rows - 1) / 2) * row_unit
     x = (torch.arange(columns) - (columns - 1) / 2) * column_unit
     return torch.stack([y.repeat_interleave(columns), x.repeat(rows)], -1)
+
+
+@lru_cache(maxsize=64)
+def _grid(rows: int, columns: int) -> Tensor:
+    """``(S, 4)`` row, column, rows and columns of each patch of a frame."""
+    row, column = torch.arange(rows).repeat_interleave(columns), torch.arange(columns).repeat(rows)
+    return torch.stack([row, column, torch.full_like(row, rows), torch.full_like(row, columns)], -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from soracli.data.latent_samples import LatentSampler
@@ -12,13 +13,14 @@ from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
-from soracli.models.tokens import TEXT, Tokens, pack_tokens
+from soracli.models.tokens import TEXT, Tokens, pack_tokens, without_text
 from soracli.pipelines.dit_adapter import check_adapters
 from soracli.pipelines.dit_batch import draw_sample
+from soracli.pipelines.dit_memory import TrainingMemory, count_memory
 from soracli.pipelines.dit_packing import plan_sequences
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
-from soracli.training.device import choose_device
+from soracli.training.device import choose_device, product_dtype
 from soracli.training.seeding import generator_for
 
 _SAMPLES = 64
@@ -41,7 +43,8 @@ class DitPlan:
         padding: Share of the places of sequences of ``samples.max_tokens`` that stay empty; 0 without.
         left_out: Share of samples that are longer than such a sequence.
         flops: Floating-point operations of a step, about: matrix products, forward and twice that back (once for
-            adapters).
+            adapters), and once more where activations are computed again.
+        memory: What it needs on one device, if that has the whole batch.
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -59,6 +62,7 @@ class DitPlan:
     padding: float
     left_out: float
     flops: float
+    memory: TrainingMemory
     device: str
     out: str
     resumes: bool
@@ -102,7 +106,10 @@ def plan_dit(
         plan = plan_sequences(sampler, tokenizer, recipe, recipe.samples.images_first)
         batch_size, padding = round(len(plan.lengths) / len(plan.steps)), plan.padding
         left_out = len(plan.left_out) / (len(plan.left_out) + len(plan.lengths))
-    passes = 2 if recipe.lora.rank else 3  # weights that do not learn need no gradient of their own
+    inside = len(tokens.kind) - (num_text if recipe.dit.text == "cross" else 0)
+    shares = batch_size / _SAMPLES
+    # Weights that do not learn need no gradient of their own.
+    passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -115,24 +122,46 @@ def plan_dit(
         batch_size=batch_size,
         padding=padding,
         left_out=left_out,
-        flops=passes * _forward_flops(dit, text, tokens, num_text) * batch_size / _SAMPLES,
+        flops=passes * forward_flops(dit, text, tokens, num_text) * shares,
+        memory=count_memory(
+            nn.ModuleDict({"dit": dit, "text": text}),
+            recipe,
+            inside * shares,
+            half=product_dtype(recipe.loop.precision, place) == torch.bfloat16,
+        ),
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),
     )
 
 
-def _forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -> float:
-    """Matrix products of one pass over the tokens; two operations a multiplication."""
+def forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -> float:
+    """Floating-point operations of the matrix products of one pass; two a multiplication, masked ones included.
+
+    Args:
+        dit: The transformer; may be on the meta device.
+        text: The text encoder, whose attention is too small to count.
+        tokens: A packed sequence.
+        num_text: Tokens of text in it.
+    """
     rows, wanted, dim = len(tokens.conditions), len(tokens.wanted), dit.config.hidden_size
+    crosses = dit.config.text == "cross"
+    inside = without_text(tokens) if crosses else tokens
     total = 0
     for name, layer in dit.named_modules():
         if isinstance(layer, nn.Linear):
             # Conditions are computed once a latent frame, the last layer for what is predicted, the rest for all.
             by_row = "modulation" in name or name.startswith(("shared", "time", "step", "guidance"))
-            total += 2 * layer.weight.numel() * (rows if by_row else wanted if name == "final" else len(tokens.kind))
-    pairs = sum(segment.length**2 for segment in tokens.segments)
-    total += 4 * pairs * dim * len(dit.blocks)
+            by_text = name == "text_embed" or name.endswith("cross.key_value")
+            by_patch = len(tokens.patches) if name == "patch_embed" else len(inside.kind)
+            count = rows if by_row else num_text if by_text else wanted if name == "final" else by_patch
+            total += 2 * layer.weight.numel() * count
+    whole = sum(segment.length**2 for segment in inside.segments)
+    pairs = sum(whole if part is None else sum(group.pairs for group in part) for part in dit.windows(inside))
+    if crosses:
+        both = zip(inside.segments, tokens.text_lengths, strict=True)
+        pairs += len(dit.blocks) * sum(segment.length * count for segment, count in both)
+    total += 4 * pairs * dim
     return total + 2 * num_text * sum(layer.weight.numel() for layer in text.modules() if isinstance(layer, nn.Linear))
 
 

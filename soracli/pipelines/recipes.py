@@ -69,6 +69,9 @@ class DitTrainRecipe(Section):
     accumulate: int = Field(1, ge=1)
     """Parts that a step's batch is walked through in, one after another, for the same update to rounding: more need
     less memory. A part holds at least one sample."""
+    checkpoint_activations: bool = False
+    """Keep the inputs of the DiT's blocks alone and compute the rest again on the way back: many times as many tokens
+    fit, for a third more work. The gradients are the same."""
     dit: DiTConfig = DiTConfig()
     text: TextEncoderConfig = TextEncoderConfig()
     lora: LoRAConfig = LoRAConfig()

@@ -128,7 +128,7 @@ def _read_texts(model: Generator, texts: list[Tensor], latent_size: tuple[int, i
     _, past = model.dit(tokens, states)
     return Memory(
         past=past,
-        text_tokens=tokens.text_lengths,
+        text_tokens=tuple(len(place) for place in past.coordinates),  # none where it is seen by cross-attention
         frame_tokens=latent_size[0] // patch[1] * (latent_size[1] // patch[2]),
         seconds=torch.zeros(0),
     )

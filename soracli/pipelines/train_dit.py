@@ -40,7 +40,11 @@ from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
 from soracli.training.state import begin_state, load_train_state, save_train_state
 
-_MAY_CHANGE = ("accumulate", *(f"sampling.{key}" for key in SamplingConfig.model_fields))
+_MAY_CHANGE = (
+    "accumulate",
+    "checkpoint_activations",
+    *(f"sampling.{key}" for key in SamplingConfig.model_fields),
+)
 """The same command with other values of these goes on; on a finished run it only writes them into the model."""
 
 
@@ -110,6 +114,7 @@ def train_dit(
             product_dtype(recipe.loop.precision, world.device),
         )
         state = begin_state(model, optimiser, recipe.loop, fixed=fixed)
+        model.dit.checkpoints_activations = recipe.checkpoint_activations
         if recipe.compile:
             for block in model.dit.blocks:
                 block.compile(dynamic=True)

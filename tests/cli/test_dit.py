@@ -54,10 +54,11 @@ def test_train_hands_on_what_it_is_given(
 
 def test_dry_run_says_what_would_happen(inputs: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dit", "train", *SETTINGS, "--device", "cpu", "--dry-run"]) == 0
-    parameters, latents, tokens, steps, work, out = capsys.readouterr().out.splitlines()
+    parameters, latents, tokens, steps, work, memory, out = capsys.readouterr().out.splitlines()
     assert parameters.startswith("parameters: DiT 0.0") and "text encoder" in parameters
     assert latents == "latents: runs/nano/latents, 3 entries"
     assert tokens.startswith("tokens: ") and steps == "steps: 6 of 4 samples, on cpu"
+    assert memory.startswith("memory: 0.0") and "activations 0.0" in memory
     assert work.startswith("work: about ") and out == "out: runs/nano/dit (new)"
     assert main(["dit", "train", *SETTINGS, "--device", "cpu", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["batch_size"] == 4

@@ -38,7 +38,7 @@ def test_what_is_counted_is_what_is_drawn(drawer, settings):
     parts = drawer(*PACKED, "flow.text_dropout=0.3", *settings)
     for step in range(6):
         keys = packed_keys(*parts, step, ONE)
-        tokens, targets = draw_batch(*parts, step, ONE)
+        [(tokens, targets)] = draw_batch(*parts, step, ONE)
         pictures = step < parts[2].samples.images_first
         assert [segment.length for segment in tokens.segments] == [count_tokens(*parts, key, pictures) for key in keys]
         assert len(targets) == len(tokens.wanted) and not (tokens.kind[tokens.wanted] == TEXT).any()
@@ -48,11 +48,11 @@ def test_what_is_counted_is_what_is_drawn(drawer, settings):
 def test_a_step_is_the_same_for_any_number_of_ranks(drawer):
     parts = drawer("samples.max_tokens=90", "samples.sequences=4", "samples.token_drop=0.3")
     for step in (0, 7, 40):
-        together, _ = draw_batch(*parts, step, ONE)
+        [(together, _)] = draw_batch(*parts, step, ONE)
         rows = {size: [] for size in (2, 4)}
         for size, found in rows.items():
             for rank in range(size):
-                tokens, _ = draw_batch(*parts, step, replace(ONE, rank=rank, size=size))
+                [(tokens, _)] = draw_batch(*parts, step, replace(ONE, rank=rank, size=size))
                 assert len(tokens.order) <= 90 * 4 // size
                 found += tokens.patches.tolist()
             assert sorted(found) == sorted(together.patches.tolist())

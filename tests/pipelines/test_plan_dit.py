@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from soracli.core.errors import ArtifactError, UsageError
@@ -14,7 +15,7 @@ from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import TEXT, pack_tokens
 from soracli.pipelines.dit_batch import draw_batch, draw_sample
 from soracli.pipelines.dit_start import learn_tokenizer
-from soracli.pipelines.plan_dit import _forward_flops, plan_dit
+from soracli.pipelines.plan_dit import forward_flops, plan_dit
 from soracli.training.distributed import World
 from soracli.training.seeding import generator_for
 from tests.pipelines.runs import dit_recipe, make_cache
@@ -43,9 +44,8 @@ def test_a_plan_of_packed_sequences(tmp_path: Path) -> None:
     plan = plan_dit(recipe, latents=latents, vae=vae, out=tmp_path / "run", device="cpu")
     cache = LatentCache(latents)
     tokenizer, world = learn_tokenizer(cache, recipe), World(0, 1, 0, torch.device("cpu"))
-    batches = [
-        draw_batch(LatentSampler(cache, recipe.samples), tokenizer, recipe, step, world)[0] for step in range(32)
-    ]
+    sampler = LatentSampler(cache, recipe.samples)
+    batches = [draw_batch(sampler, tokenizer, recipe, step, world)[0][0] for step in range(32)]
     assert plan.batch_size == pytest.approx(sum(len(tokens.segments) for tokens in batches) / 32, abs=0.5)
     assert plan.padding == pytest.approx(1 - sum(len(tokens.order) for tokens in batches) / (32 * 4 * 40))
     assert 0 < plan.left_out < 1
@@ -53,17 +53,28 @@ def test_a_plan_of_packed_sequences(tmp_path: Path) -> None:
     assert (plain.padding, plain.left_out) == (0, 0)
 
 
-def test_work_is_what_torch_counts(tmp_path: Path) -> None:
-    recipe = dit_recipe().recipe
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["dit.text=cross"],
+        ["dit.attention=windows", "dit.window_size=[1, 2]"],
+        ["dit.block=diffit", "dit.text=cross", "dit.attention=windows"],
+    ],
+    ids=["joint", "cross", "windows", "all"],
+)
+def test_work_is_what_torch_counts(tmp_path: Path, changes: list[str]) -> None:
+    recipe = dit_recipe(*changes).recipe
     cache = LatentCache(make_cache(tmp_path)[1])
     sampler, tokenizer = LatentSampler(cache, recipe.samples), learn_tokenizer(cache, recipe)
     drawn = [draw_sample(sampler, tokenizer, recipe, generator_for(0, "x", number))[0] for number in range(4)]
     tokens = pack_tokens(drawn, recipe.dit.patch_size, cache.spec.compression[1:])
     dit, text = DiT(recipe.dit, 4, recipe.text.hidden_size), TextEncoder(recipe.text)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # torch does not count the CPU's fused attention.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         dit(tokens, text(tokens.text, tokens.text_lengths))
-    estimate = _forward_flops(dit, text, tokens, int((tokens.kind == TEXT).sum()))
-    assert estimate == pytest.approx(counter.get_total_flops(), rel=0.25)
+    estimate = forward_flops(dit, text, tokens, int((tokens.kind == TEXT).sum()))
+    assert estimate == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_what_would_stop_a_training_stops_its_plan(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ And against a plain memory that keeps everything and picks what the window still
 """
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from soracli.models.tokens import Piece, Sample, pack_tokens, unpatchify
 from soracli.pipelines import rollout
 from soracli.pipelines.rollout import roll_out
 from soracli.training.seeding import generator_for
+from tests.models.tiny import tiny_dit
 from tests.pipelines.generators import tiny_generator
 
 SIZE, FPS, SEED = (4, 6), 8.0, 5
@@ -97,6 +99,23 @@ def test_cached_keys_give_what_the_whole_sequence_gives(model: Generator, change
     for one, other in zip(found, expected, strict=True):
         assert other.std() > 0.5
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": "cross"},
+        {"attention": "windows", "window_size": (1, 2)},
+        {"text": "cross", "attention": "windows", "window_size": (2, 1), "block": "diffit", "depth": 3},
+    ],
+    ids=["cross", "windows", "all"],
+)
+def test_so_do_other_blocks(model: Generator, changes: dict) -> None:
+    other = replace(model, dit=tiny_dit(**changes).requires_grad_(False))
+    found, expected = (make(other, 7, options(window=99)) for make in (made_by, made_without_cache))
+    for one, another in zip(found, expected, strict=True):
+        assert another.std() > 0.5
+        torch.testing.assert_close(one, another, rtol=0, atol=1e-5)
 
 
 def test_the_past_is_seen(model: Generator) -> None:

@@ -1,0 +1,116 @@
+"""Memory that a training of a DiT needs on each device, counted from its own modules.
+
+What autograd keeps is not estimated from a formula: a DiT of one block of the real width is run on a few tokens, and
+what it keeps, with and without checkpoints, is added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from soracli.models.config import DiTConfig
+from soracli.models.dit import DiT
+from soracli.models.tokens import Piece, Sample, pack_tokens
+from soracli.pipelines.recipes import DitTrainRecipe
+from soracli.training.optimiser import build_optimiser
+
+_FEW, _MORE = 4, 8
+"""Tokens of one latent frame: what does not grow from one to the other is weights and conditions. Few, for some CPUs
+keep scores of attention, which GPUs do not."""
+_TEXT_WIDTH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingMemory:
+    """Bytes on one device.
+
+    Attributes:
+        weights: Float32, and their copies in bfloat16 where matrices are multiplied in it.
+        gradients: Float32.
+        optimiser: One average of each number that Muon trains, two of each that AdamW trains.
+        average: The moving average of the weights.
+        activations: What the way back needs of the DiT at the stated tokens, if all were to be predicted. Scores of
+            attention are not among it: fused attention keeps none.
+    """
+
+    weights: int
+    gradients: int
+    optimiser: int
+    average: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it; what the allocator, the text encoder's activations and libraries take comes on top."""
+        return sum(asdict(self).values())
+
+
+def count_memory(model: nn.Module, recipe: DitTrainRecipe, tokens: float, *, half: bool) -> TrainingMemory:
+    """Count what a training needs.
+
+    Args:
+        model: The DiT with its text encoder; may be on the meta device.
+        recipe: Which optimiser, whether activations are kept.
+        tokens: In one device's sequence; without joint text those of video.
+        half: Whether matrices are multiplied in bfloat16.
+    """
+    count = sum(parameter.numel() for parameter in model.parameters())
+    parts = build_optimiser(model.named_parameters(), recipe.optimiser, ("*embed*", "final*")).parts
+    trained = {
+        name: sum(weight.numel() for group in part.param_groups for weight in group["params"])
+        for name, part in parts.items()
+    }
+    config = recipe.dit
+    of_block, outside = kept_by_token(config, half)
+    inputs = 4 * config.hidden_size * config.depth  # float32
+    a_token = outside + (inputs + of_block if recipe.checkpoint_activations else of_block * config.depth)
+    return TrainingMemory(
+        weights=count * (6 if half else 4),
+        gradients=4 * count,
+        optimiser=4 * trained.get("muon", 0) + 8 * trained.get("adamw", 0),
+        average=4 * count if recipe.loop.ema_decay else 0,
+        activations=round(a_token * tokens),
+    )
+
+
+def kept_by_token(config: DiTConfig, half: bool) -> tuple[float, float]:
+    """Bytes that autograd keeps of a token in one block, and outside of all blocks.
+
+    Args:
+        config: Of the DiT.
+        half: As ``count_memory``.
+    """
+    with torch.device("meta"):
+        dit = DiT(config.model_copy(update={"depth": 1, "patch_size": (1, 1, 1)}), _TEXT_WIDTH, _TEXT_WIDTH)
+    dit.to_empty(device="cpu")
+    for number in (*dit.parameters(), *dit.buffers()):
+        nn.init.zeros_(number)
+    whole, outside = (
+        (_kept(dit, _MORE, half, checkpoints) - _kept(dit, _FEW, half, checkpoints)) / (_MORE - _FEW)
+        for checkpoints in (False, True)
+    )
+    return whole - outside, outside
+
+
+def _kept(dit: DiT, count: int, half: bool, checkpoints: bool) -> int:
+    """Bytes of all storages that autograd keeps of a picture of so many tokens, without the inputs of checkpoints."""
+    dit.checkpoints_activations = checkpoints
+    nothing = torch.zeros(_TEXT_WIDTH, 1, 1, count)
+    piece = Piece(nothing, torch.zeros(1), torch.ones(1, dtype=torch.bool), torch.ones(1), block=1, clean=False)
+    tokens = pack_tokens([Sample(torch.zeros(1, dtype=torch.int64), (piece,))], (1, 1, 1), (8, 8))
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        velocities = dit(tokens, torch.zeros(1, _TEXT_WIDTH))[0]
+    del velocities  # alive until here, so that no storage is counted under another's address
+    return sum(sizes.values())
