@@ -269,6 +269,8 @@ class DiTConfig(Section):
     """Latents in a token (time, rows, columns); time is 1, because every latent frame has its own noise level."""
     modulation_rank: int = Field(32, ge=0)
     """0: each block has its own full modulation (DiT's AdaLN-Zero); r: a shared one plus rank r (W.A.L.T's LoRA)."""
+    self_conditioned: bool = False
+    """Whether there is an input for what the model itself said last of the data (``flow.self_conditioning``)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

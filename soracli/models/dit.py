@@ -31,10 +31,12 @@ class Past:
     Attributes:
         keys: ``keys[layer][segment]``, not rotated.
         coordinates: ``(M, 3)`` by segment.
+        states: ``(L, D)`` of all tokens after the block that was asked for, if any.
     """
 
     keys: tuple[tuple[Keys, ...], ...]
     coordinates: tuple[Tensor, ...]
+    states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class DiT(nn.Module):
         dim = config.hidden_size
         patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2] * latent_channels
         self.patch_embed = nn.Linear(patch, dim)
+        self.estimate_embed = nn.Linear(patch, dim, bias=False) if config.self_conditioned else None
         self.text_embed = nn.Linear(text_width, dim)
         self.kind_embed = nn.Embedding(3, dim)
         self.time_embed = NumberEmbedding(dim)
@@ -82,6 +85,8 @@ class DiT(nn.Module):
             zero_linear(block.modulation.expand)  # type: ignore[arg-type]
         if self.shared is not None:
             zero_linear(self.shared.expand)
+        if self.estimate_embed is not None:
+            zero_linear(self.estimate_embed)
         zero_linear(self.final_modulation)
         zero_linear(self.final)
 
@@ -95,13 +100,27 @@ class DiT(nn.Module):
             )
         )
 
-    def forward(self, tokens: Tokens, text_states: Tensor, context: Context | None = None) -> tuple[Tensor, Past]:
+    def forward(
+        self,
+        tokens: Tokens,
+        text_states: Tensor,
+        context: Context | None = None,
+        estimates: Tensor | None = None,
+        states_after: int = 0,
+    ) -> tuple[Tensor, Past]:
         """One pass over a packed sequence.
+
+        Self-conditioning (Chen et al. 2022, Bit Diffusion, arXiv:2208.04202) puts the estimates beside the patches.
+        Differs from the source: their half of the first layer starts at 0, so a model that never saw any goes on as it
+        is.
 
         Args:
             tokens: The sequence; see ``Tokens``.
             text_states: ``(Lt, text width)`` of the text encoder.
             context: Of ``look_at``: earlier tokens of each segment, which every token of the segment sees.
+            estimates: ``(Lv, P)`` what the model said last of the data behind the patches, 0 where it said nothing; for
+                a model with ``self_conditioned``. None is 0 everywhere.
+            states_after: Which block, from 1, ``Past.states`` is wanted of; 0 for none.
 
         Returns:
             Velocities ``(Ln, P)`` of the wanted tokens, and this sequence's own keys and values.
@@ -109,6 +128,8 @@ class DiT(nn.Module):
         lengths = [segment.length for segment in tokens.segments]
         text = self.text_embed(text_states)  # (Lt, D)
         video = self.patch_embed(tokens.patches.to(text.dtype)) if len(tokens.patches) else text[:0]  # (Lv, D)
+        if self.estimate_embed is not None and estimates is not None:
+            video = video + self.estimate_embed(estimates.to(text.dtype))  # (Lv, D)
         x = torch.cat([text, video])[tokens.order] + self.kind_embed(tokens.kind)  # (L, D)
 
         noise, step, guidance = tokens.conditions.unbind(-1)  # 3 (R,)
@@ -118,12 +139,15 @@ class DiT(nn.Module):
 
         angles = rope_angles(tokens.coordinates, self.frequencies)  # (L, K / 2)
         kept: list[tuple[Keys, ...]] = []
+        states: Tensor | None = None
         for layer, block in enumerate(self.blocks):
             before: Sequence[Keys] | None = context.keys[layer] if context is not None else None
             x, keys = block(x, condition, shared, tokens.row, angles, tokens.segments, before)  # (L, D)
             kept.append(tuple(keys))
+            if layer + 1 == states_after:
+                states = x  # (L, D)
 
         wanted = x[tokens.wanted]  # (Ln, D)
         shift, scale = self.final_modulation(condition)[tokens.row[tokens.wanted]].chunk(2, -1)  # 2 (Ln, D)
         wanted = functional.layer_norm(wanted, wanted.shape[-1:], eps=1e-6) * (1 + scale) + shift  # (Ln, D)
-        return self.final(wanted), Past(tuple(kept), tokens.coordinates.split(lengths))  # (Ln, P)
+        return self.final(wanted), Past(tuple(kept), tokens.coordinates.split(lengths), states)  # (Ln, P)

@@ -50,6 +50,7 @@ def write_model(
     defaults = {
         "fps": first.fps,
         "size": [first.shape[2] * rows, first.shape[3] * columns],
+        "objective": recipe.flow.objective,
         "shift": recipe.flow.shift,
         **recipe.sampling.model_dump(),
         "first_block": recipe.order.first_block,

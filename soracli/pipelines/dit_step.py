@@ -7,6 +7,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from soracli.data.latent_samples import LatentSampler
+from soracli.diffusion.config import FlowConfig
+from soracli.diffusion.dispersive import dispersive_loss, mean_by_sample
+from soracli.diffusion.objective import predicted_data
+from soracli.diffusion.options import ObjectiveName
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import Tokens
@@ -30,24 +34,64 @@ class DiTWithText(nn.Module):
         self.dit = dit
         self.text = text
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Velocities ``(Ln, P)`` of the wanted tokens."""
-        velocities: Tensor = self.dit(tokens, self.text(tokens.text, tokens.text_lengths))[0]
-        return velocities
+    def forward(self, tokens: Tokens, estimates: Tensor | None = None) -> Tensor:
+        """Predictions ``(Ln, P)`` of the wanted tokens; arguments as ``look``."""
+        return self.look(tokens, estimates)[0]
+
+    def look(
+        self, tokens: Tokens, estimates: Tensor | None = None, states_after: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """One pass.
+
+        Args:
+            tokens: The sequence.
+            estimates: ``(Lv, P)`` of ``own_estimates``, if the model is to see them.
+            states_after: Which block's states are wanted, from 1; 0 for none.
+
+        Returns:
+            Predictions ``(Ln, P)`` of the wanted tokens, and the states ``(L, D)``.
+        """
+        text_states = self.text(tokens.text, tokens.text_lengths)
+        predictions, past = self.dit(tokens, text_states, estimates=estimates, states_after=states_after)
+        return predictions, past.states
+
+
+@torch.no_grad()
+def own_estimates(model: nn.Module, tokens: Tokens, objective: ObjectiveName) -> Tensor:
+    """What a model says of the data behind patches: ``(Lv, P)``, 0 at those that are not to be made.
+
+    No gradient goes through it. Source: self-conditioning (Chen et al. 2022, arXiv:2208.04202, section 3.2).
+    """
+    places = tokens.order[tokens.wanted] - len(tokens.text)
+    level = tokens.conditions[tokens.row[tokens.wanted], :1]
+    said = predicted_data(objective, tokens.patches[places], model(tokens).float(), level)
+    return torch.zeros_like(tokens.patches).index_copy(0, places, said)
 
 
 def learn(
     model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
-    """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks."""
+    """One update; the loss is the mean over all numbers of all wanted tokens, over all ranks.
+
+    What ``flow.dispersive`` adds is learnt from but not part of the reported ``loss``.
+    """
+    flow = recipe.flow
+    states_after = _dispersive_block(flow, recipe.dit.depth)
     with mixed_precision(recipe.loop.precision, world.device):
-        velocities = model(tokens)
-    error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
+        twice = _looks_twice(flow, recipe.loop.seed, state.step)
+        estimates = own_estimates(model, tokens, flow.objective) if twice else None
+        predictions, states = model.look(tokens, estimates, states_after)
+    error = (predictions.float() - targets).square().mean(-1)  # (Ln,)
     loss = error.mean()
+    extra: dict[str, float] = {}
+    if states is not None:
+        apart = _apart(states, tokens)
+        loss = loss + flow.dispersive * apart
+        extra["dispersive"] = all_mean([float(apart.detach())], world)[0]
     loss.backward()
     average_gradients(model.parameters(), world, weight=float(len(targets)))
     total, count = all_mean([float(error.detach().sum()), float(len(error))], world)
-    figures = {"loss": total / count, **_by_noise(error.detach(), tokens)}
+    figures = {"loss": total / count, **extra, **_by_noise(error.detach(), tokens, world)}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.ema.update_parameters(model)
@@ -59,15 +103,34 @@ def learn(
     }
 
 
-def _by_noise(error: Tensor, tokens: Tokens) -> dict[str, float]:
-    """Mean error of tokens in each band of noise levels that has any."""
+def _looks_twice(flow: FlowConfig, seed: int, step: int) -> bool:
+    """Whether the model sees its own estimates at a step: the same on every rank."""
+    if not flow.self_conditioning:
+        return False
+    return float(torch.rand(1, generator=generator_for(seed, "self-conditioning", step))) < flow.self_conditioning
+
+
+def _dispersive_block(flow: FlowConfig, depth: int) -> int:
+    """Which block the dispersive loss looks at, from 1; 0 without it."""
+    return (flow.dispersive_block or max(1, round(depth / 4))) if flow.dispersive else 0
+
+
+def _apart(states: Tensor, tokens: Tokens) -> Tensor:
+    """The dispersive loss of the samples of a sequence, each as the mean of what is to be made of it."""
+    lengths = torch.tensor([segment.length for segment in tokens.segments], device=states.device)
+    sample = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths)  # (L,)
+    wanted = tokens.wanted
+    return dispersive_loss(mean_by_sample(states[wanted], sample[wanted], len(lengths)))
+
+
+def _by_noise(error: Tensor, tokens: Tokens, world: World) -> dict[str, float]:
+    """Mean error of tokens in each band of noise levels that has any, over all ranks."""
     level = tokens.conditions[tokens.row[tokens.wanted], 0]
     band = (level * _BANDS).long().clamp(max=_BANDS - 1)
-    return {
-        f"loss_t{number / _BANDS:g}": float(error[band == number].mean())
-        for number in range(_BANDS)
-        if bool((band == number).any())
-    }
+    sums = torch.bincount(band, error.double(), _BANDS).tolist()
+    found = all_mean([*sums, *torch.bincount(band, minlength=_BANDS).tolist()], world)
+    bands = zip(range(_BANDS), found[:_BANDS], found[_BANDS:], strict=True)
+    return {f"loss_t{number / _BANDS:g}": total / count for number, total, count in bands if count}
 
 
 @torch.no_grad()
@@ -81,6 +144,9 @@ def validate(
     ]
     tokens, targets = pack_batch(drawn, sampler, recipe)
     with mixed_precision(recipe.loop.precision, world.device):
-        velocities = model(tokens.to(world.device))
-    error = (velocities.float() - targets.to(world.device)).square().mean(-1)
+        tokens = tokens.to(world.device)
+        twice = recipe.flow.self_conditioning > 0  # as it will be sampled
+        estimates = own_estimates(model, tokens, recipe.flow.objective) if twice else None
+        predictions = model(tokens, estimates)
+    error = (predictions.float() - targets.to(world.device)).square().mean(-1)
     return {"fixed_loss": float(error.mean())}

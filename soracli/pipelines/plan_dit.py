@@ -35,7 +35,8 @@ class DitPlan:
         text_tokens: Of a sample, on average.
         steps: Steps in all.
         batch_size: Samples in a step.
-        flops: Floating-point operations of a step, about: matrix products, forward and twice that back.
+        flops: Floating-point operations of a step, about: matrix products, forward (more often with self-conditioning)
+            and twice that back.
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -96,7 +97,10 @@ def plan_dit(
         text_tokens=num_text / _SAMPLES,
         steps=recipe.loop.steps,
         batch_size=recipe.samples.batch_size,
-        flops=3 * _forward_flops(dit, text, tokens, num_text) * recipe.samples.batch_size / _SAMPLES,
+        flops=(3 + recipe.flow.self_conditioning)
+        * _forward_flops(dit, text, tokens, num_text)
+        * recipe.samples.batch_size
+        / _SAMPLES,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),
