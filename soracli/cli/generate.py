@@ -11,7 +11,7 @@ import typer
 from soracli.cli.console import TerminalReporter, print_json, print_result
 from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption, SeedOption
 from soracli.core.errors import UsageError
-from soracli.core.units import parse_fps, parse_seconds, parse_size
+from soracli.core.units import parse_fps, parse_interval, parse_seconds, parse_size
 
 
 def register(parent: typer.Typer) -> None:
@@ -42,6 +42,22 @@ def generate(
     guidance_scale: Annotated[
         float | None,
         typer.Option(metavar="S", help="How strongly to follow the prompt; 1: not.", show_default="the model's"),
+    ] = None,
+    guidance_interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="Noise levels that are guided, from 0 (video) to 1 (noise): 0.1:0.8. The others take half the time.",
+            show_default="the model's",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How steps are taken: euler, heun (twice the time a step), dpmpp_2m.",
+            show_default="the model's",
+        ),
     ] = None,
     negative_prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to steer away from.")] = "",
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Videos of each prompt: seed, seed + 1, ...")] = 1,
@@ -82,6 +98,7 @@ def generate(
     pixels = None if size is None else parse_size(size, aspect)
     length = None if seconds is None else parse_seconds(seconds)
     rate = None if fps is None else parse_fps(fps)
+    interval = None if guidance_interval is None else parse_interval(guidance_interval)
 
     from soracli.data.prompt_file import read_prompts
     from soracli.pipelines.find_model import find_model
@@ -98,6 +115,8 @@ def generate(
         count=count,
         num_steps=steps,
         guidance_scale=guidance_scale,
+        guidance_interval=interval,
+        sampler=sampler,
         negative_prompt=negative_prompt,
         out=out,
         overwrite=overwrite,

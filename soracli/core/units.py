@@ -1,4 +1,4 @@
-"""Human units of the command line: seconds, frame rates and sizes; errors name the nearest valid thing.
+"""Human units of the command line: seconds, frame rates, sizes, intervals; errors name the nearest valid thing.
 
 Sizes come in as WIDTHxHEIGHT (as in ffmpeg) and go out in the order of this code: (height, width).
 """
@@ -17,6 +17,7 @@ _DURATION = re.compile(
 _FPS = re.compile(r"(\d+(?:\.\d+)?)(?:/(\d+))?\s*(?:fps|hz)?", re.ASCII | re.IGNORECASE)
 _PAIR = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", re.ASCII)
 _LINES = re.compile(r"(\d{1,5})p", re.ASCII | re.IGNORECASE)
+_INTERVAL = re.compile(r"(\d*\.?\d+)\s*:\s*(\d*\.?\d+)", re.ASCII)
 _ASPECT = re.compile(r"(\d+(?:\.\d+)?)\s*[:/xX]\s*(\d+(?:\.\d+)?)", re.ASCII)
 
 MAX_SECONDS: Final = 7 * 24 * 3600.0
@@ -100,6 +101,21 @@ def parse_fps(text: str | float, option: str = "--fps") -> float:
             f"{option} must be above 0 and at most {MAX_FPS:g}, got {text}; the usual ones are 12, 24 and 30"
         )
     return value
+
+
+def parse_interval(text: str, option: str = "--guidance-interval") -> tuple[float, float]:
+    """Two noise levels of ``0.1:0.8``, the lower one first.
+
+    Raises:
+        UsageError: If it is no interval, empty, or not within 0 and 1.
+    """
+    found = _INTERVAL.fullmatch(text.strip())
+    low, high = (float(found[1]), float(found[2])) if found else (math.nan, math.nan)
+    if 0 <= high < low <= 1:
+        raise UsageError(f"{option} {text!r} ends before it begins; did you mean {high:g}:{low:g}?")
+    if not 0 <= low < high <= 1:
+        raise UsageError(f"{option} {text!r} is no interval between 0 (video) and 1 (noise); write for example 0.1:0.8")
+    return low, high
 
 
 def parse_aspect(text: str, option: str = "--aspect") -> float:

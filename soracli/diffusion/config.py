@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from soracli.diffusion.options import ObjectiveName, SamplerName
 from soracli.recipe.section import Section
 
 
 class FlowConfig(Section):
-    """How noise is mixed in, in training."""
+    """How noise is mixed in, in training, and what is learnt of it."""
 
+    objective: ObjectiveName = "flow"
+    """flow: the velocity of the straight path, at logit-normal times; v: v-prediction, at the times of W.A.L.T's noise
+    schedule with zero terminal SNR. W.A.L.T's own has shift = 1."""
     shift: float = Field(1.5, gt=0, le=20)
     """How far times lean towards noise, in training and sampling; 1 is even."""
     copies: int = Field(1, ge=1, le=64)
@@ -20,6 +26,14 @@ class FlowConfig(Section):
     context_noise: float = Field(0.15, ge=0, lt=1)
     """Half of the samples have noise up to this level on what is already there, so that the model forgives its own
     errors over a minute. It is told the level."""
+    self_conditioning: float = Field(0.0, ge=0, le=1)
+    """Share of steps at which the model looks twice, and the second time sees what it said of the data at first; needs
+    ``dit.self_conditioned``. A look more costs a third of a step; W.A.L.T has 0.9."""
+    dispersive: float = Field(0.0, ge=0)
+    """Weight of the dispersive loss, which pushes samples apart inside the model; 0: none. Its authors have 0.25. The
+    samples of one rank are compared: it needs two or more."""
+    dispersive_block: int = Field(0, ge=0)
+    """Which block of the DiT it looks at the states after, from 1; 0: that at a quarter of the depth."""
 
 
 class OrderConfig(Section):
@@ -50,7 +64,21 @@ class SamplingConfig(Section):
     """How far a block without a past goes from what it would be without a prompt; 1 is none."""
     later_guidance_scale: float = Field(4.0, ge=0, le=100)
     """The same of blocks that go on with what is there; never above ``guidance_scale``."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """Noise levels that are guided, above the first and up to the second; the others are made without guidance, in half
+    the time."""
+    sampler: SamplerName = "euler"
+    """euler: order 1; heun: order 2 at two evaluations a step; dpmpp_2m: order 2 at one."""
     context_noise: float = Field(0.05, ge=0, lt=1)
     """Level of noise on a finished block before it is remembered; more forgives more, up to ``flow.context_noise``."""
     sink: int = Field(0, ge=0)
     """Latent frames of the beginning that are remembered to the end."""
+
+    @model_validator(mode="after")
+    def _interval_has_room(self) -> Self:
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise ValueError(
+                f"guidance_interval must be two levels, 0 <= low < high <= 1, got {self.guidance_interval}"
+            )
+        return self

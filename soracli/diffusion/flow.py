@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def interpolate(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def interpolate(data: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
     """Point on the path, ``(1 - t) data + t noise``; ``t`` broadcasts."""
     return (1 - t) * data + t * noise
 

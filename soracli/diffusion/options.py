@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SamplerName = Literal["euler", "heun"]
+SamplerName = Literal["euler", "heun", "dpmpp_2m"]
+"""How steps are taken from noise to data; see ``soracli.diffusion.samplers``."""
+ObjectiveName = Literal["flow", "v"]
+"""What a model learns to predict; see ``soracli.diffusion.objective``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,8 @@ class SamplingOptions:
         guidance_scale: Of blocks without a past; 1 is none.
         later_guidance_scale: Of blocks that go on with what is there, which says most of what the prompt says: more
             than they need makes a minute drift. Never above ``guidance_scale``, which it is if None.
+        guidance_interval: Noise levels that are guided, above the first and up to the second.
+        objective: What the model predicts.
         shift: How far times lean towards noise.
         sampler: By name.
         sink: Latent frames remembered from the beginning.
@@ -30,6 +35,8 @@ class SamplingOptions:
     num_steps: int = 12
     guidance_scale: float = 4.0
     later_guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    objective: ObjectiveName = "flow"
     shift: float = 1.5
     sampler: SamplerName = "euler"
     sink: int = 0
@@ -44,8 +51,21 @@ class SamplingOptions:
             return min(self.later_guidance_scale, self.guidance_scale)
         return self.guidance_scale
 
+    def is_guided(self, t: float) -> bool:
+        """Whether guidance acts at a noise level.
+
+        Source: Kynkaanniemi et al. 2024 (arXiv:2404.07724, equation 5): the noisiest levels lose variety to it, the
+        cleanest nothing. Their sigma is ``t / (1 - t)``.
+        """
+        low, high = self.guidance_interval
+        return low < min(t, 1.0) <= high  # a shifted 1 may be a rounding above
+
 
 def recommended_options(defaults: Mapping[str, Any]) -> SamplingOptions:
     """What a model recommends over ours; keys that are no options are left out."""
     known = SamplingOptions.__dataclass_fields__
-    return SamplingOptions(**{name: value for name, value in defaults.items() if name in known})
+    chosen = {name: value for name, value in defaults.items() if name in known}
+    if "guidance_interval" in chosen:
+        low, high = chosen["guidance_interval"]
+        chosen["guidance_interval"] = (float(low), float(high))
+    return SamplingOptions(**chosen)

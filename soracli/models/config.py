@@ -322,6 +322,8 @@ class DiTConfig(Section):
     """Normalise queries and keys; without, as DiT, training at high rates is less stable."""
     gelu: Literal["exact", "tanh"] = "exact"
     """The feed-forward layers' GELU; ``tanh`` is DiT's approximation, several times slower on CPUs."""
+    self_conditioned: bool = False
+    """Whether there is an input for what the model itself said last of the data (``flow.self_conditioning``)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

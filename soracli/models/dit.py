@@ -37,12 +37,14 @@ class Past:
         tiles: ``(M,)`` by segment, which tile of its frame each stands in (``tiles_of``); empty without windows.
         text: ``text[layer][segment]``, keys and values of the cross-attention; empty without one, or if this past is
             of tokens that saw an earlier one's.
+        states: ``(L, D)`` of all tokens after the block that was asked for, if any.
     """
 
     keys: tuple[tuple[Keys, ...], ...]
     coordinates: tuple[Tensor, ...]
     tiles: tuple[Tensor, ...] = ()
     text: tuple[tuple[Keys, ...], ...] = ()
+    states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class DiT(nn.Module):
         dim = config.hidden_size
         patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2] * latent_channels
         self.patch_embed = nn.Linear(patch, dim)
+        self.estimate_embed = nn.Linear(patch, dim, bias=False) if config.self_conditioned else None
         self.text_embed = nn.Linear(text_width, dim)
         self.kind_embed = nn.Embedding(3, dim)
         self.time_embed = NumberEmbedding(dim)
@@ -111,6 +114,8 @@ class DiT(nn.Module):
             block.start()  # type: ignore[operator]
         if self.shared is not None and self.config.block == "adaln":
             zero_linear(self.shared.expand)
+        if self.estimate_embed is not None:
+            zero_linear(self.estimate_embed)
         zero_linear(self.final_modulation)
         zero_linear(self.final)
 
@@ -130,14 +135,28 @@ class DiT(nn.Module):
             past.text,
         )
 
-    def forward(self, tokens: Tokens, text_states: Tensor, context: Context | None = None) -> tuple[Tensor, Past]:
+    def forward(
+        self,
+        tokens: Tokens,
+        text_states: Tensor,
+        context: Context | None = None,
+        estimates: Tensor | None = None,
+        states_after: int = 0,
+    ) -> tuple[Tensor, Past]:
         """One pass over a packed sequence.
+
+        Self-conditioning (Chen et al. 2022, Bit Diffusion, arXiv:2208.04202) puts the estimates beside the patches.
+        Differs from the source: their half of the first layer starts at 0, so a model that never saw any goes on as it
+        is.
 
         Args:
             tokens: The sequence; see ``Tokens``.
             text_states: ``(Lt, text width)`` of the text encoder.
             context: Of ``look_at``: earlier tokens of each segment, which every token of the segment sees; with
                 cross-attention it brings the text, too.
+            estimates: ``(Lv, P)`` what the model said last of the data behind the patches, 0 where it said nothing; for
+                a model with ``self_conditioned``. None is 0 everywhere.
+            states_after: Which block, from 1, ``Past.states`` is wanted of; 0 for none.
 
         Returns:
             Velocities ``(Ln, P)`` of the wanted tokens, and this sequence's own keys and values.
@@ -147,6 +166,8 @@ class DiT(nn.Module):
         """
         text = self.text_embed(text_states)  # (Lt, D)
         video = self.patch_embed(tokens.patches.to(text.dtype)) if len(tokens.patches) else text[:0]  # (Lv, D)
+        if self.estimate_embed is not None and estimates is not None:
+            video = video + self.estimate_embed(estimates.to(text.dtype))  # (Lv, D)
         texts: tuple[tuple[Keys, ...], ...] = ()  # [layer][segment], for cross-attention
         text_lengths = tokens.text_lengths
         if self.config.text == "cross":
@@ -163,6 +184,7 @@ class DiT(nn.Module):
         windows = self.windows(tokens, context)
         recomputes = self.checkpoints_activations and torch.is_grad_enabled()
         kept: list[tuple[Keys, ...]] = []
+        states: Tensor | None = None
         for layer, block in enumerate(self.blocks):
             before: Sequence[Keys] | None = context.keys[layer] if context is not None else None
             seen = texts[layer] if texts else ()
@@ -176,11 +198,13 @@ class DiT(nn.Module):
                 kept.append(tuple(keys))
             else:  # texts alone, and none in the sequence
                 kept.append(tuple(self._no_keys(x, len(tokens.segments))))
+            if layer + 1 == states_after:
+                states = x  # (L, D)
 
         wanted = x[tokens.wanted]  # (Ln, D)
         shift, scale = self.final_modulation(condition)[tokens.row[tokens.wanted]].chunk(2, -1)  # 2 (Ln, D)
         wanted = functional.layer_norm(wanted, wanted.shape[-1:], eps=1e-6) * (1 + scale) + shift  # (Ln, D)
-        return self.final(wanted), self._past(kept, tokens, texts if context is None else ())  # (Ln, P)
+        return self.final(wanted), self._past(kept, tokens, texts if context is None else (), states)  # (Ln, P)
 
     def windows(self, tokens: Tokens, context: Context | None = None) -> list[list[Windows] | None]:
         """Where attention stays in each layer; None: in segments.
@@ -216,8 +240,10 @@ class DiT(nn.Module):
         nothing = x.new_zeros(0, self.config.num_heads, x.shape[-1] // self.config.num_heads)  # (0, N, K)
         return [Keys(nothing, nothing)] * num_segments
 
-    def _past(self, kept: list[tuple[Keys, ...]], tokens: Tokens, texts: tuple[tuple[Keys, ...], ...]) -> Past:
+    def _past(
+        self, kept: list[tuple[Keys, ...]], tokens: Tokens, texts: tuple[tuple[Keys, ...], ...], states: Tensor | None
+    ) -> Past:
         lengths = [segment.length for segment in tokens.segments]
         has_windows = self.config.attention == "windows"
         tiles = tiles_of(tokens.grid, self.config.window_size).split(lengths) if has_windows else ()
-        return Past(tuple(kept), tokens.coordinates.split(lengths), tiles=tuple(tiles), text=texts)
+        return Past(tuple(kept), tokens.coordinates.split(lengths), tiles=tuple(tiles), text=texts, states=states)

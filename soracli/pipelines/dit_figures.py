@@ -123,8 +123,7 @@ def count_work(model: DiTWithText, samples: Batch, recipe: DitTrainRecipe, world
     lengths, counted = [], []
     for tokens, targets in samples:
         with Operations() as counter:
-            loss, *_ = part_loss(model, tokens.to(world.device), targets.to(world.device), recipe, world)
-            loss.backward()
+            part_loss(model, tokens.to(world.device), targets.to(world.device), recipe, world).loss.backward()
         lengths.append(float(len(tokens.order)))
         counted.append(float(counter.total))
     model.zero_grad(set_to_none=True)

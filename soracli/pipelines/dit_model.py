@@ -91,6 +91,7 @@ def _facts(state: TrainState, cache: LatentCache, recipe: DitTrainRecipe) -> dic
     defaults = {
         "fps": first.fps,
         "size": [height * rows, width * columns],
+        "objective": recipe.flow.objective,
         "shift": recipe.flow.shift,
         **recipe.sampling.model_dump(),
         "first_block": recipe.order.first_block,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from soracli.data.latent_samples import LatentSampler
+from soracli.diffusion.config import FlowConfig
+from soracli.diffusion.dispersive import dispersive_loss, mean_by_sample
+from soracli.diffusion.objective import predicted_data
+from soracli.diffusion.options import ObjectiveName
 from soracli.models.dit import DiT
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import PairedTokenizer
@@ -33,10 +38,38 @@ class DiTWithText(nn.Module):
         self.dit = dit
         self.text = text
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Velocities ``(Ln, P)`` of the wanted tokens."""
-        velocities: Tensor = self.dit(tokens, self.text(tokens.text, tokens.text_lengths))[0]
-        return velocities
+    def forward(self, tokens: Tokens, estimates: Tensor | None = None) -> Tensor:
+        """Predictions ``(Ln, P)`` of the wanted tokens; arguments as ``look``."""
+        return self.look(tokens, estimates)[0]
+
+    def look(
+        self, tokens: Tokens, estimates: Tensor | None = None, states_after: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """One pass.
+
+        Args:
+            tokens: The sequence.
+            estimates: ``(Lv, P)`` of ``own_estimates``, if the model is to see them.
+            states_after: Which block's states are wanted, from 1; 0 for none.
+
+        Returns:
+            Predictions ``(Ln, P)`` of the wanted tokens, and the states ``(L, D)``.
+        """
+        text_states = self.text(tokens.text, tokens.text_lengths)
+        predictions, past = self.dit(tokens, text_states, estimates=estimates, states_after=states_after)
+        return predictions, past.states
+
+
+@torch.no_grad()
+def own_estimates(model: nn.Module, tokens: Tokens, objective: ObjectiveName) -> Tensor:
+    """What a model says of the data behind patches: ``(Lv, P)``, 0 at those that are not to be made.
+
+    No gradient goes through it. Source: self-conditioning (Chen et al. 2022, arXiv:2208.04202, section 3.2).
+    """
+    places = tokens.order[tokens.wanted] - len(tokens.text)
+    level = tokens.conditions[tokens.row[tokens.wanted], :1]
+    said = predicted_data(objective, tokens.patches[places], model(tokens).float(), level)
+    return torch.zeros_like(tokens.patches).index_copy(0, places, said)
 
 
 Batch = Sequence[tuple[Tokens, Tensor]]
@@ -46,49 +79,92 @@ Batch = Sequence[tuple[Tokens, Tensor]]
 def learn(
     model: DiTWithText, batch: Batch, recipe: DitTrainRecipe, state: TrainState, world: World
 ) -> dict[str, float]:
-    """One update; the loss is the mean over the wanted tokens of all parts and ranks, by ``samples.loss_weights``."""
+    """One update; the loss is the mean over the wanted tokens of all parts and ranks, by ``samples.loss_weights``.
+
+    What ``flow.dispersive`` adds is learnt from but not part of the reported ``loss``.
+    """
     total_weight = sum(float(loss_weights(part, recipe.samples.loss_weights).sum()) for part, _ in batch)
-    errors, weights, levels = [], [], []
+    twice = _looks_twice(recipe.flow, recipe.loop.seed, state.step)
+    done, levels = [], []
     for part, part_targets in batch:
         tokens, targets = part.to(world.device), part_targets.to(world.device)
-        loss, error, weight = part_loss(model, tokens, targets, recipe, world)
-        (loss * (weight.sum() / total_weight)).backward()
-        errors.append(error)
-        weights.append(weight)
+        found = part_loss(model, tokens, targets, recipe, world, twice=twice)
+        (found.loss * (found.weight.sum() / total_weight)).backward()
+        done.append(found)
         levels.append(tokens.conditions[tokens.row[tokens.wanted], 0])
-    error, weight, level = torch.cat(errors), torch.cat(weights), torch.cat(levels)  # 3 (Ln,)
     average_gradients(model.parameters(), world, weight=total_weight)
-    total, count = all_mean([float((weight * error).sum()), float(weight.sum())], world)
-    figures = {"loss": total / count, **_by_noise(error, level)}
+    error, weight = torch.cat([part.error for part in done]), torch.cat([part.weight for part in done])  # 2 (Ln,)
+    apart = sum(float(part.weight.sum()) * part.apart for part in done)
+    total, count, apart = all_mean([float((weight * error).sum()), float(weight.sum()), apart], world)
+    figures = {"loss": total / count, **_by_noise(error, torch.cat(levels), world)}
+    figures |= {"dispersive": apart / count} if recipe.flow.dispersive else {}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.average()
     return {**figures, "tokens": float(sum(len(tokens.order) for tokens, _ in batch)), **report.figures()}
 
 
-def part_loss(
-    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, world: World
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What is walked back through for one part, a weighted mean over its wanted tokens.
+@dataclass(frozen=True)
+class PartLoss:
+    """What one part of a step costs.
 
-    Returns:
-        It, and the error and the weight ``(Ln,)`` of each of those tokens.
+    Attributes:
+        loss: What is walked back through: a weighted mean over its wanted tokens, and the dispersive loss.
+        error: ``(Ln,)`` of each of those tokens.
+        weight: ``(Ln,)`` of each.
+        apart: The dispersive loss, unweighted; 0 without.
     """
+
+    loss: Tensor
+    error: Tensor
+    weight: Tensor
+    apart: float
+
+
+def part_loss(
+    model: DiTWithText, tokens: Tokens, targets: Tensor, recipe: DitTrainRecipe, world: World, *, twice: bool = False
+) -> PartLoss:
+    """What one part costs; ``twice``: the model sees its own estimates."""
+    flow = recipe.flow
     with mixed_precision(recipe.loop.precision, world.device):
-        velocities = model(tokens)
-    error = (velocities.float() - targets).square().mean(-1)  # (Ln,)
+        estimates = own_estimates(model, tokens, flow.objective) if twice else None
+        predictions, states = model.look(tokens, estimates, _dispersive_block(flow, recipe.dit.depth))
+    error = (predictions.float() - targets).square().mean(-1)  # (Ln,)
     weight = loss_weights(tokens, recipe.samples.loss_weights)  # (Ln,)
-    return (weight * error).sum() / weight.sum(), error.detach(), weight
+    loss, apart = (weight * error).sum() / weight.sum(), 0.0
+    if states is not None:
+        dispersive = _apart(states, tokens)
+        loss, apart = loss + flow.dispersive * dispersive, float(dispersive.detach())
+    return PartLoss(loss, error.detach(), weight, apart)
 
 
-def _by_noise(error: Tensor, level: Tensor) -> dict[str, float]:
-    """Mean error of tokens in each band of noise levels that has any."""
+def _looks_twice(flow: FlowConfig, seed: int, step: int) -> bool:
+    """Whether the model sees its own estimates at a step: the same on every rank."""
+    if not flow.self_conditioning:
+        return False
+    return float(torch.rand(1, generator=generator_for(seed, "self-conditioning", step))) < flow.self_conditioning
+
+
+def _dispersive_block(flow: FlowConfig, depth: int) -> int:
+    """Which block the dispersive loss looks at, from 1; 0 without it."""
+    return (flow.dispersive_block or max(1, round(depth / 4))) if flow.dispersive else 0
+
+
+def _apart(states: Tensor, tokens: Tokens) -> Tensor:
+    """The dispersive loss of the samples of a sequence, each as the mean of what is to be made of it."""
+    lengths = torch.tensor([segment.length for segment in tokens.segments], device=states.device)
+    sample = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths)  # (L,)
+    wanted = tokens.wanted
+    return dispersive_loss(mean_by_sample(states[wanted], sample[wanted], len(lengths)))
+
+
+def _by_noise(error: Tensor, level: Tensor, world: World) -> dict[str, float]:
+    """Mean error of tokens in each band of noise levels that has any, over all ranks."""
     band = (level * _BANDS).long().clamp(max=_BANDS - 1)
-    return {
-        f"loss_t{number / _BANDS:g}": float(error[band == number].mean())
-        for number in range(_BANDS)
-        if bool((band == number).any())
-    }
+    sums = torch.bincount(band, error.double(), _BANDS).tolist()
+    found = all_mean([*sums, *torch.bincount(band, minlength=_BANDS).tolist()], world)
+    bands = zip(range(_BANDS), found[:_BANDS], found[_BANDS:], strict=True)
+    return {f"loss_t{number / _BANDS:g}": total / count for number, total, count in bands if count}
 
 
 @torch.no_grad()
@@ -106,6 +182,9 @@ def validate(
     ]
     tokens, targets = pack_batch(drawn, sampler, recipe)
     with mixed_precision(recipe.loop.precision, world.device):
-        velocities = model(tokens.to(world.device))
-    error = (velocities.float() - targets.to(world.device)).square().mean(-1)
+        tokens = tokens.to(world.device)
+        twice = recipe.flow.self_conditioning > 0  # as it will be sampled
+        estimates = own_estimates(model, tokens, recipe.flow.objective) if twice else None
+        predictions = model(tokens, estimates)
+    error = (predictions.float() - targets.to(world.device)).square().mean(-1)
     return {"fixed_loss": float(error.mean())}

@@ -44,6 +44,8 @@ def generate(
     count: int = 1,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    sampler: str | None = None,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -65,6 +67,8 @@ def generate(
         count: Videos of each prompt, with seeds ``seed``, ``seed + 1`` and so on.
         num_steps: Steps of each block; the model's own if None.
         guidance_scale: 1 is none; the model's own if None.
+        guidance_interval: Noise levels that are guided, above the first and up to the second; the model's own if None.
+        sampler: How steps are taken: euler, heun or dpmpp_2m; the model's own if None.
         negative_prompt: What to steer away from.
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
@@ -91,6 +95,8 @@ def generate(
         count=count,
         num_steps=num_steps,
         guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
+        sampler=sampler,
         negative_prompt=negative_prompt,
         out=out,
         overwrite=overwrite,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from soracli.data.latent_samples import LatentSample
 from soracli.diffusion.config import FlowConfig, OrderConfig
-from soracli.diffusion.flow import interpolate, sample_times, velocity_target
+from soracli.diffusion.objective import noised, prediction_target, training_times
 from soracli.diffusion.order import draw_order
 from soracli.models.tokens import Piece, Sample
 
@@ -29,15 +29,16 @@ def noised_sample(
         generator: Decides everything.
 
     Returns:
-        The sample, and the velocity of each noisy piece ``(C, T, H, W)`` in the order they stand.
+        The sample, and what ``flow.objective`` says of each noisy piece ``(C, T, H, W)``, in the order they stand.
     """
     order = draw_order(drawn.latents.shape[1], drawn.begins, order_config, generator)
-    levels = sample_times(flow.copies * len(order.blocks), generator, flow.shift).view(flow.copies, -1)
+    levels = training_times(flow.objective, flow.copies * len(order.blocks), generator, flow.shift)
+    levels = levels.view(flow.copies, -1)
     noise = torch.randn(flow.copies, *drawn.latents.shape, generator=generator)
     coin, level = torch.rand(2, generator=generator).tolist()
     context_level = flow.context_noise * level if coin < 0.5 else 0.0
     context_noise = torch.randn(drawn.latents.shape, generator=generator)
-    context = interpolate(drawn.latents, context_noise, torch.tensor(context_level))
+    context = noised(flow.objective, drawn.latents, context_noise, torch.tensor(context_level))
 
     pieces: list[Piece] = []
     targets: list[Tensor] = []
@@ -49,10 +50,11 @@ def noised_sample(
             pieces.append(_piece(drawn, context, frames, context_level, block=block))
         for copy in range(flow.copies):
             t = float(levels[copy, number])
-            noisy = interpolate(drawn.latents, noise[copy], torch.tensor(t))
+            noisy = noised(flow.objective, drawn.latents, noise[copy], torch.tensor(t))
             pieces.append(_piece(drawn, noisy, frames, t, block=block, copy=copy, clean=False))
             index = list(frames)
-            targets.append(velocity_target(drawn.latents[:, index], noise[copy][:, index]))
+            data, own_noise = drawn.latents[:, index], noise[copy][:, index]
+            targets.append(prediction_target(flow.objective, data, own_noise, torch.tensor(t)))
     return Sample(text=text, pieces=tuple(pieces)), targets
 
 

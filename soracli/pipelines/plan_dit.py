@@ -42,8 +42,8 @@ class DitPlan:
         batch_size: Samples in a step; with ``samples.max_tokens`` about, on average.
         padding: Share of the places of sequences of ``samples.max_tokens`` that stay empty; 0 without.
         left_out: Share of samples that are longer than such a sequence.
-        flops: Floating-point operations of a step, about: matrix products, forward and twice that back (once for
-            adapters), and once more where activations are computed again.
+        flops: Floating-point operations of a step, about: matrix products, forward (more often with self-conditioning)
+            and twice that back (once for adapters), and once more where activations are computed again.
         memory: What it needs on one device, if that has the whole batch.
         device: Where it would compute.
         out: The run folder.
@@ -109,7 +109,7 @@ def plan_dit(
     inside = len(tokens.kind) - (num_text if recipe.dit.text == "cross" else 0)
     shares = batch_size / _SAMPLES
     # Weights that do not learn need no gradient of their own.
-    passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations
+    passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations + recipe.flow.self_conditioning
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),

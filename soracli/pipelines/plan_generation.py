@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from soracli.core.errors import ArtifactError, UsageError
+from soracli.core.errors import ArtifactError, UsageError, nearest
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.video_write import checked_suffix
-from soracli.diffusion.options import SamplingOptions, recommended_options
+from soracli.diffusion.options import SamplerName, SamplingOptions, recommended_options
 from soracli.models.record import part_folder, read_adapter_record, read_record
 from soracli.pipelines.output_names import output_files
 
@@ -89,6 +89,8 @@ def plan_generation(
     count: int = 1,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    sampler: str | None = None,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -108,6 +110,8 @@ def plan_generation(
         count: Videos of each prompt, with seeds ``seed``, ``seed + 1`` and so on.
         num_steps: Steps of each block; the model's own if None.
         guidance_scale: 1 is none; the model's own if None.
+        guidance_interval: Noise levels that are guided, above the first and up to the second; the model's own if None.
+        sampler: How steps are taken: euler, heun or dpmpp_2m; the model's own if None.
         negative_prompt: What to steer away from.
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
@@ -123,6 +127,7 @@ def plan_generation(
         raise UsageError("no prompt; say what to show")
     _check_out(out, seconds, fps, contact_sheet)
     _check_ranges(seed, count, num_steps, guidance_scale)
+    _check_sampling(guidance_interval, sampler)
     is_picture = out is not None and out.suffix.lower() == ".png"
     record = read_record(part_folder(model, "dit"), "dit")
     tuned = None if adapter is None else read_adapter_record(adapter, model)
@@ -141,13 +146,20 @@ def plan_generation(
         seed = secrets.randbelow(_DRAWN_SEEDS)
         notes.append(f"seed: {seed}")
 
-    options = _options(defaults, num_steps, guidance_scale)
+    options = _options(
+        defaults,
+        num_steps=num_steps,
+        guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
+        sampler=sampler,
+    )
     common = {
         "negative_prompt": negative_prompt[:_RECORDED_CHARACTERS],
         "num_frames": num_frames,
         "fps": rate,
         "size": f"{chosen[1]}x{chosen[0]}",
         **asdict(options),
+        "guidance_interval": list(options.guidance_interval),  # as JSON will have it, when files are compared
         "model": str(record["hash"]),
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
     }
@@ -203,6 +215,18 @@ def _check_ranges(seed: int | None, count: int, num_steps: int | None, guidance_
         raise UsageError(f"--guidance-scale must be 0 to 100, got {guidance_scale:g}; 1 is none")
 
 
+def _check_sampling(guidance_interval: tuple[float, float] | None, sampler: str | None) -> None:
+    if guidance_interval is not None and not 0 <= guidance_interval[0] < guidance_interval[1] <= 1:
+        low, high = guidance_interval
+        raise UsageError(f"--guidance-interval must be 0 <= LOW < HIGH <= 1, got {low:g}:{high:g}; 0:1 is everywhere")
+    names = get_args(SamplerName)
+    if sampler is not None and sampler not in names:
+        guess = nearest(sampler, names)
+        raise UsageError(
+            f"unknown sampler '{sampler}'{f'; did you mean {guess}?' if guess else ''} ({', '.join(names)})"
+        )
+
+
 def _defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
     defaults = record.get("defaults")
     if not isinstance(defaults, dict) or not {"fps", "size"} <= defaults.keys():
@@ -210,9 +234,8 @@ def _defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
     return defaults
 
 
-def _options(defaults: Mapping[str, Any], num_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
-    """The model's recommendations over ours, and what the user asked for over both."""
-    asked: dict[str, Any] = {"num_steps": num_steps, "guidance_scale": guidance_scale}
+def _options(defaults: Mapping[str, Any], **asked: Any) -> SamplingOptions:
+    """The model's recommendations over ours, and what the user asked for over both; None asks for nothing."""
     return replace(recommended_options(defaults), **{name: value for name, value in asked.items() if value is not None})
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from soracli.data.config import (
     ClipLatentsConfig,
@@ -81,6 +81,21 @@ class DitTrainRecipe(Section):
     sampling: SamplingConfig = SamplingConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     loop: LoopConfig = LoopConfig()
+
+    @model_validator(mode="after")
+    def _flow_fits_the_dit(self) -> Self:
+        share, has_input = self.flow.self_conditioning, self.dit.self_conditioned
+        if (share > 0) != has_input:
+            needed = "above 0 (W.A.L.T has 0.9), or dit.self_conditioned = false" if has_input else "0"
+            wanted = "" if has_input else ", or dit.self_conditioned = true"
+            raise ValueError(f"flow.self_conditioning = {share:g} must be {needed}{wanted}")
+        if self.flow.dispersive_block > self.dit.depth:
+            raise ValueError(
+                f"flow.dispersive_block = {self.flow.dispersive_block} is above dit.depth = {self.dit.depth}"
+            )
+        if self.flow.dispersive and self.samples.batch_size < 2:
+            raise ValueError("flow.dispersive compares samples: samples.batch_size must be at least 2")
+        return self
 
 
 class JudgeTrainRecipe(Section):

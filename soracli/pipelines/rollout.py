@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from soracli.diffusion.flow import time_grid
+from soracli.diffusion.objective import noised, predicted_data, predicted_velocity, sampling_times, seen_on_path
 from soracli.diffusion.options import SamplingOptions
 from soracli.diffusion.order import forward_order
-from soracli.diffusion.samplers import SAMPLERS, guided
+from soracli.diffusion.samplers import SAMPLERS, Velocity, guided
 from soracli.models.dit import Context, Past
 from soracli.models.generator import Generator
 from soracli.models.past import Memory, moved, remember, shifted, window_start
@@ -57,31 +57,30 @@ def roll_out(
     memory = _read_texts(model, texts, latent_size)
     times = torch.tensor(spec.latent_times(num_latents, fps))
     order = forward_order(num_latents, options.first_block, options.block)
-    grid = time_grid(options.num_steps, options.shift)
+    grid = sampling_times(options.objective, options.num_steps, options.shift)
     for number, frames in enumerate(order.blocks):
         index = list(frames)
         start = window_start(memory, options.sink)
         one_frame = torch.tensor([frame == 0 for frame in frames])
-        block = _Block(
-            context=model.dit.look_at(shifted(memory, start)),
-            tokens=_block_tokens(model, times[index] - start, one_frame, len(texts), latent_size),
-            num_segments=len(texts),
-            latent_size=latent_size,
+        context = model.dit.look_at(shifted(memory, start))
+        block, alone = (
+            _Block(
+                context=Context(tuple(layer[:count] for layer in context.keys)),
+                tokens=_block_tokens(model, times[index] - start, one_frame, count, latent_size),
+                num_segments=count,
+                latent_size=latent_size,
+            )
+            for count in (len(texts), 1)
         )
         shape = (spec.channels, len(index), *latent_size)
         noise = torch.randn(shape, generator=generator_for(seed, "block", number)).to(model.device)
-        scale = options.guidance_of(has_past=number > 0)
-
-        def velocity(x: Tensor, t: float, block: _Block = block, scale: float = scale) -> Tensor:
-            found = _evaluate(model, block, x, t)[0]
-            return guided(found[0], found[1], scale) if guides else found[0]
-
+        velocity = _velocity(model, block, alone, options, options.guidance_of(has_past=number > 0))
         latents = SAMPLERS[options.sampler](velocity, noise, grid)
         yield latents
         if number + 1 < len(order.blocks):
             level = options.context_noise
             extra = torch.randn(shape, generator=generator_for(seed, "context", number)).to(model.device)
-            made = _evaluate(model, block, (1 - level) * latents + level * extra, level)[1]
+            made = _evaluate(model, block, noised(options.objective, latents, extra, level), level)[1]
             memory = remember(memory, moved(made, start), times[index], options.sink, options.window)
 
 
@@ -93,6 +92,28 @@ class _Block:
     tokens: Tokens
     num_segments: int
     latent_size: tuple[int, int]
+
+
+def _velocity(model: Generator, block: _Block, alone: _Block, options: SamplingOptions, scale: float) -> Velocity:
+    """The velocity of a block, guided at the noise levels that ``options`` say; ``alone`` is without guidance.
+
+    A self-conditioned model sees what it said last of the data: each segment what was said of its own text, as in
+    training.
+    """
+    said: Tensor | None = None
+
+    def velocity(x: Tensor, t: float) -> Tensor:
+        nonlocal said
+        now = block if options.is_guided(t) else alone
+        seen = seen_on_path(options.objective, x, t)
+        found = _evaluate(model, now, seen, t, said)[0]  # (S, C, t, H, W)
+        if model.dit.config.self_conditioned:
+            said = x.new_zeros(block.num_segments, *x.shape) if said is None else said
+            said[: now.num_segments] = predicted_data(options.objective, seen, found, t)
+        found = predicted_velocity(options.objective, seen, found, t)
+        return guided(found[0], found[1], scale) if now.num_segments > 1 else found[0]
+
+    return velocity
 
 
 def _block_tokens(
@@ -107,16 +128,23 @@ def _block_tokens(
     return tokens.to(model.device)
 
 
-def _evaluate(model: Generator, block: _Block, latents: Tensor, t: float) -> tuple[Tensor, Past]:
-    """Velocities ``(S, C, t, H, W)`` of the segments, which share the latents, and their keys and values."""
+def _evaluate(
+    model: Generator, block: _Block, latents: Tensor, t: float, estimates: Tensor | None = None
+) -> tuple[Tensor, Past]:
+    """Predictions ``(S, C, t, H, W)`` of the segments, which share the latents, and their keys and values.
+
+    ``estimates`` of the data ``(S, C, t, H, W)`` are each segment's own.
+    """
     patch, size, count = model.dit.config.patch_size, block.latent_size, block.num_segments
     conditions = block.tokens.conditions.clone()
     conditions[:, 0] = t
     patches = patchify(latents, patch)  # (T, S, P)
     tokens = replace(block.tokens, patches=patches.flatten(0, 1).repeat(count, 1), conditions=conditions)
     no_states = model.dit.text_embed.weight.new_zeros(0, model.text.config.hidden_size)
-    velocities, made = model.dit(tokens, no_states, block.context)
-    by_segment = velocities.float().unflatten(0, (count, *patches.shape[:2]))
+    if estimates is not None:
+        estimates = torch.cat([patchify(part, patch).flatten(0, 1) for part in estimates[:count]])
+    predictions, made = model.dit(tokens, no_states, block.context, estimates)
+    by_segment = predictions.float().unflatten(0, (count, *patches.shape[:2]))
     return torch.stack([unpatchify(part, size, patch) for part in by_segment]), made
 
 

@@ -55,6 +55,22 @@ def test_prompts_from_a_file(model: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "2 of 2 are there already" in error
 
 
+def test_how_it_is_sampled(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {}
+    for name, words in (
+        ("plain", ""),
+        ("sampler", "--sampler dpmpp_2m"),
+        ("interval", "--guidance-interval 0.2:0.5"),
+    ):
+        arguments = ["--model", model, "--seed", "1", "--steps", "4", "-o", f"{name}.png", "--json", *words.split()]
+        assert run("a ball", *arguments) == 0
+        (item,) = json.loads(capsys.readouterr().out)
+        made[name] = (item["sampler"], item["guidance_interval"], Path(f"{name}.png").read_bytes())
+    assert made["plain"][:2] == ("euler", [0.0, 1.0])
+    assert made["sampler"][:2] == ("dpmpp_2m", [0.0, 1.0]) and made["interval"][:2] == ("euler", [0.2, 0.5])
+    assert len({pixels for _, _, pixels in made.values()}) == 3
+
+
 def test_sizes(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     for number, (words, size) in enumerate(
         (("48x16", (16, 48)), ("30P --aspect 16:9", (32, 48)), ("40p --aspect 1:1", (32, 32)))
@@ -78,6 +94,8 @@ def test_sizes(model: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["a", "--model", "mine", "--aspect", "16:9"], 2, "--aspect goes with --size, as in --size 480p --aspect 16:9"),
         (["a", "--model", "mine", "--fps", "0"], 2, "--fps must be above 0"),
         (["a", "--model", "mine", "--steps", "0"], 2, "--steps must be 1 to 1000"),
+        (["a", "--model", "mine", "--sampler", "huen"], 2, "unknown sampler 'huen'; did you mean heun?"),
+        (["a", "--model", "mine", "--guidance-interval", "0.9:0.2"], 2, "did you mean 0.2:0.9?"),
         (["a", "--model", "mine", "--dtype", "float23"], 2, "did you mean float32?"),
         (["a", "--model", "mine", "--device", "cudda"], 2, "did you mean cuda?"),
         (["a", "--model", "mien"], 4, "no model 'mien'; did you mean 'mine'?"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from soracli.core.errors import UsageError
-from soracli.core.units import format_seconds, parse_aspect, parse_fps, parse_seconds, parse_size
+from soracli.core.units import format_seconds, parse_aspect, parse_fps, parse_interval, parse_seconds, parse_size
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,27 @@ def test_wrong_sizes(text: str, aspect: str | None, says: str) -> None:
 def test_aspects() -> None:
     assert parse_aspect("16:9") == 16 / 9
     assert parse_aspect("2.35") == 2.35
+
+
+@given(low=st.integers(0, 999), width=st.integers(1, 1000))
+def test_intervals(low: int, width: int) -> None:
+    high = min(1000, low + width)
+    assert parse_interval(f"{low / 1000}:{high / 1000}") == (low / 1000, high / 1000)
+    assert parse_interval(f" {low / 1000} : {high / 1000:g} ") == (low / 1000, high / 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0.8:0.1", "ends before it begins; did you mean 0.1:0.8?"),
+        ("0.5:0.5", "for example 0.1:0.8"),
+        ("0.1-0.8", "for example 0.1:0.8"),
+        ("0:2", "between 0 (video) and 1 (noise)"),
+        ("-1:1", "for example"),
+        ("", "for example"),
+        ("nan:1", "for example"),
+    ],
+)
+def test_no_intervals(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse_interval(text)

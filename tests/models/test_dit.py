@@ -130,3 +130,48 @@ def test_weights_keep_their_names(golden_text):
         dit = DiT(DiTConfig(depth=2, modulation_rank=rank), 16, 256)
         names = [f"{key} {tuple(tensor.shape)}" for key, tensor in dit.state_dict().items()]
         golden_text(f"state_dict_keys/{name}.txt", "\n".join(names) + "\n")
+
+
+def test_its_own_estimates_are_a_second_half_of_the_channels():
+    """Self-conditioning by one layer over patches and estimates side by side, with the same weights."""
+    dit = tiny_dit(self_conditioned=True).double()
+    packed = pack_tokens(samples(), PATCH, PIXELS)
+    estimates = torch.randn(packed.patches.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    states = tiny_text().double()(packed.text, packed.text_lengths)
+    found = dit(packed, states, estimates=estimates)[0]
+    plain = tiny_dit().double()
+    plain.load_state_dict({name: value for name, value in dit.state_dict().items() if name != "estimate_embed.weight"})
+    wide = nn.Linear(2 * 16, plain.config.hidden_size).double()
+    with torch.no_grad():
+        wide.weight.copy_(torch.cat([dit.patch_embed.weight, dit.estimate_embed.weight], 1))
+        wide.bias.copy_(dit.patch_embed.bias)
+    plain.patch_embed = wide
+    beside = Tokens(**{**vars(packed), "patches": torch.cat([packed.patches.double(), estimates], 1)})
+    torch.testing.assert_close(found, plain(beside, states)[0])
+    assert (found - dit(packed, states)[0]).abs().max() > 1e-3
+    torch.testing.assert_close(dit(packed, states, estimates=torch.zeros_like(estimates))[0], dit(packed, states)[0])
+
+
+def test_self_conditioning_begins_where_a_model_without_it_is():
+    plain = tiny_dit()
+    dit = DiT(DIT.model_copy(update={"self_conditioned": True}), 4, TEXT.hidden_size)
+    missing = dit.load_state_dict(plain.state_dict(), strict=False)
+    assert missing.missing_keys == ["estimate_embed.weight"] and not missing.unexpected_keys
+    packed = pack_tokens(samples(), PATCH, PIXELS)
+    states = tiny_text()(packed.text, packed.text_lengths)
+    assert torch.equal(dit(packed, states, estimates=torch.ones_like(packed.patches))[0], plain(packed, states)[0])
+    assert "estimate_embed.weight" not in plain.state_dict()
+
+
+def test_states_after_a_block():
+    """Those of the last block give the prediction; those of an earlier one what the rest of the blocks begins with."""
+    dit = tiny_dit(depth=3)
+    packed = pack_tokens(samples(), PATCH, PIXELS)
+    text = tiny_text()(packed.text, packed.text_lengths)
+    assert dit(packed, text)[1].states is None
+    seen: dict[int, torch.Tensor] = {}
+    for number, block in enumerate(dit.blocks):
+        block.register_forward_hook(lambda module, given, out, number=number: seen.update({1 + number: out[0]}))
+    for number in (1, 2, 3):
+        assert torch.equal(dit(packed, text, states_after=number)[1].states, seen[number])
+    assert not torch.equal(seen[1], seen[2])

@@ -55,7 +55,7 @@ def test_a_step_costs_what_is_counted(tmp_path, rank):
     assert all(parameter.grad is None for parameter in model.parameters())
     with Operations() as counter:
         for tokens, targets in batch:
-            part_loss(model, tokens, targets, recipe, ALONE)[0].backward()
+            part_loss(model, tokens, targets, recipe, ALONE).loss.backward()
     assert sum(speedometer.work.of(tokens) for tokens, _ in batch) == pytest.approx(counter.total, rel=0.05)
     figures = speedometer.figures(batch, 2.0, step=1)
     assert figures["utilisation"] == pytest.approx(counter.total / 2 / speedometer.rate, rel=0.05)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from soracli.data.latent_samples import LatentSample
 from soracli.diffusion.config import FlowConfig, OrderConfig
+from soracli.diffusion.objective import predicted_data, predicted_velocity
+from soracli.diffusion.options import ObjectiveName
 from soracli.pipelines.noising import noised_sample
 
 TEXT = torch.tensor([1, 2])
@@ -70,6 +72,47 @@ def test_copies_differ_in_noise_alone():
         for number in group:
             data = source.latents[:, noisy[number].seconds.long()]
             torch.testing.assert_close(noisy[number].latents - float(noisy[number].t[0]) * targets[number], data)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_v_prediction_is_seen_at_unit_variance(seed):
+    """Context too: everything lies on the circle of data and noise, and the targets lead to the data."""
+    source = drawn(9)
+    flow = FlowConfig(objective="v", copies=2, context_noise=0.9)
+    sample, targets = noised_sample(source, TEXT, flow, ORDERS, torch.Generator().manual_seed(seed))
+    noisy = [piece for piece in sample.pieces if not piece.clean]
+    for piece, target in zip(noisy, targets, strict=True):
+        level, data = float(piece.t[0]), source.latents[:, piece.seconds.long()]
+        torch.testing.assert_close(predicted_data("v", piece.latents, target, level), data, atol=1e-5, rtol=1e-5)
+        noise = data + predicted_velocity("v", piece.latents, target, level)
+        assert float(noise.std()) == pytest.approx(1, abs=0.25)
+        torch.testing.assert_close(piece.latents.square() + target.square(), data.square() + noise.square())
+    for piece in sample.pieces:
+        level, data = float(piece.t[0]), source.latents[:, piece.seconds.long()]
+        if piece.clean and level > 0.05:
+            radius = ((1 - level) ** 2 + level**2) ** 0.5
+            added = (piece.latents * radius - (1 - level) * data) / level
+            assert float(added.std()) == pytest.approx(1, abs=0.25)
+
+
+@pytest.mark.parametrize("objective", ["flow", "v"])
+def test_one_seed_is_one_noise_for_both_objectives(objective: ObjectiveName):
+    """Only levels are drawn from another distribution, so objectives can be compared on the same samples."""
+    source = drawn(9)
+    found = {}
+    for name in ("flow", objective):
+        flow = FlowConfig(objective=name, context_noise=0.0)
+        sample, targets = noised_sample(source, TEXT, flow, ORDERS, torch.Generator().manual_seed(5))
+        noisy = [piece for piece in sample.pieces if not piece.clean]
+        found[name] = (
+            [piece.seconds.tolist() for piece in sample.pieces],
+            [
+                predicted_velocity(name, piece.latents, target, float(piece.t[0]))
+                for piece, target in zip(noisy, targets, strict=True)
+            ],
+        )
+    assert found["flow"][0] == found[objective][0]
+    torch.testing.assert_close(found["flow"][1], found[objective][1], atol=1e-4, rtol=1e-4)
 
 
 def test_half_of_the_samples_have_noise_on_their_context():

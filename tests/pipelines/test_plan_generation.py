@@ -31,6 +31,9 @@ def test_the_model_recommends(model: Path, workspace: Path) -> None:
     assert found.options.guidance_scale == 4.0  # nothing recommended
     asked = plan(model, num_steps=7, guidance_scale=1.5, fps=8, size=(48, 16), seconds=1.0)
     assert (asked.options.num_steps, asked.options.guidance_scale, asked.num_frames) == (7, 1.5, 8)
+    other = plan(model, sampler="dpmpp_2m", guidance_interval=(0.1, 0.8)).options
+    assert (other.sampler, other.guidance_interval, other.num_steps) == ("dpmpp_2m", (0.1, 0.8), 2)
+    assert (found.options.sampler, found.options.guidance_interval) == ("euler", (0.0, 1.0))
     record = found.jobs[0].record
     assert record["prompt"] == "a ball" and record["seed"] == 3 and record["size"] == "32x32"
     assert record["model"] == json.loads((model / "dit/config.json").read_text())["hash"]
@@ -100,6 +103,8 @@ def test_a_size_fits_or_the_nearest_is_named(model: Path, height: int, width: in
         ({"seed": 2**63 - 1, "count": 2}, "--seed must be 0 to 9223372036854775806"),
         ({"num_steps": 0}, "--steps must be 1 to 1000, got 0"),
         ({"guidance_scale": float("nan")}, "--guidance-scale must be 0 to 100, got nan"),
+        ({"guidance_interval": (0.8, 0.1)}, "--guidance-interval must be 0 <= LOW < HIGH <= 1, got 0.8:0.1"),
+        ({"sampler": "dpmpp"}, "unknown sampler 'dpmpp'; did you mean dpmpp_2m? (euler, heun, dpmpp_2m)"),
         ({"out": Path("x.avi")}, "cannot write 'x.avi'"),
         ({"out": Path("x.png"), "seconds": 4.0}, "x.png is a picture; leave out --seconds, or name a .mp4"),
         ({"out": Path("x.png"), "contact_sheet": True, "fps": 8.0}, "leave out --fps and --contact-sheet"),

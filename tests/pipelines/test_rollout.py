@@ -3,25 +3,26 @@
 And against a plain memory that keeps everything and picks what the window still shows; lengths, seeds, bounds.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 import torch
 
-from soracli.diffusion.flow import time_grid
+from soracli.diffusion.objective import sampling_times
 from soracli.diffusion.options import SamplingOptions
 from soracli.diffusion.order import forward_order
 from soracli.diffusion.samplers import SAMPLERS, guided
-from soracli.models.dit import Past
+from soracli.models.dit import DiT, Past
 from soracli.models.generator import Generator, use_dtype
 from soracli.models.layers.attention import Keys
 from soracli.models.past import Memory
-from soracli.models.tokens import Piece, Sample, pack_tokens, unpatchify
+from soracli.models.tokens import Piece, Sample, pack_tokens, patchify, unpatchify
 from soracli.pipelines import rollout
 from soracli.pipelines.rollout import roll_out
 from soracli.training.seeding import generator_for
-from tests.models.tiny import tiny_dit
+from tests.models.tiny import DIT, TEXT, tiny_dit
 from tests.pipelines.generators import tiny_generator
 
 SIZE, FPS, SEED = (4, 6), 8.0, 5
@@ -31,6 +32,11 @@ PROMPT, NEGATIVE = "a red ball bounces", "two cubes"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     return tiny_generator(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def self_conditioned(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    return tiny_generator(tmp_path_factory.mktemp("self"), self_conditioned=True)
 
 
 def options(**changes) -> SamplingOptions:
@@ -50,12 +56,19 @@ def noise_for(purpose: str, block: int, like: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptions) -> list[torch.Tensor]:
-    """Every evaluation packs text, every earlier block and the block in work into one sequence, as training does."""
+    """Every evaluation packs text, every earlier block and the block in work into one sequence, as training does.
+
+    v-prediction by alpha and sigma; what was said of the data before stands at the end of each sample's patches.
+    """
     times = torch.tensor(model.spec.latent_times(num_latents, FPS))
     blocks = forward_order(num_latents, chosen.first_block, chosen.block).blocks
     texts = [PROMPT, NEGATIVE] if chosen.guidance_scale != 1 else [PROMPT]
     past: list[Piece] = []
     made = []
+
+    def radius(t: float) -> float:
+        return math.hypot(1 - t, t) if chosen.objective == "v" else 1.0
+
     for number, frames in enumerate(blocks):
         index = list(frames)
 
@@ -63,21 +76,41 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
             first = torch.tensor([frame == 0 for frame in index])
             return Piece(latents, times[index], first, torch.full((len(index),), t), block=1 + number, clean=clean)
 
-        def velocity(x: torch.Tensor, t: float, piece=piece) -> torch.Tensor:
-            samples = [Sample(model.prompt_tokens(text), (*past, piece(x, t, clean=False))) for text in texts]
-            tokens = pack_tokens(samples, model.dit.config.patch_size, model.spec.compression[1:])
-            patches = model.dit(tokens, model.text(tokens.text, tokens.text_lengths))[0]
-            found = [
-                unpatchify(part, SIZE, model.dit.config.patch_size)
-                for part in patches.unflatten(0, (len(texts), x.shape[1], -1))
+        said = {text: torch.zeros(4, len(index), *SIZE) for text in texts}
+
+        def velocity(x: torch.Tensor, t: float, piece=piece, said: dict = said) -> torch.Tensor:
+            low, high = chosen.guidance_interval
+            used = texts if low < t <= high else texts[:1]
+            samples = [
+                Sample(model.prompt_tokens(text), (*past, piece(x / radius(t), t, clean=False))) for text in used
             ]
+            patch = model.dit.config.patch_size
+            tokens = pack_tokens(samples, patch, model.spec.compression[1:])
+            estimates = None
+            if model.dit.config.self_conditioned:
+                estimates = torch.zeros_like(tokens.patches)
+                for own, text in zip(estimates.chunk(len(used)), used, strict=True):
+                    last = patchify(said[text], patch).flatten(0, 1)
+                    own[-len(last) :] = last
+            patches = model.dit(tokens, model.text(tokens.text, tokens.text_lengths), estimates=estimates)[0]
+            found = [unpatchify(part, SIZE, patch) for part in patches.unflatten(0, (len(used), x.shape[1], -1))]
+            for place, text in enumerate(used):
+                if chosen.objective == "v":
+                    alpha, sigma = (1 - t) / radius(t), t / radius(t)
+                    said[text] = alpha * x / radius(t) - sigma * found[place]
+                    found[place] = sigma * x / radius(t) + alpha * found[place] - said[text]
+                else:
+                    said[text] = x - t * found[place]
             return guided(found[0], found[1], chosen.guidance_scale) if len(found) == 2 else found[0]
 
         noise = noise_for("block", number, torch.empty(4, len(index), *SIZE))
-        latents = SAMPLERS[chosen.sampler](velocity, noise, time_grid(chosen.num_steps, chosen.shift))
+        latents = SAMPLERS[chosen.sampler](
+            velocity, noise, sampling_times(chosen.objective, chosen.num_steps, chosen.shift)
+        )
         made.append(latents)
         level = chosen.context_noise
-        past.append(piece((1 - level) * latents + level * noise_for("context", number, latents), level, clean=True))
+        shown = ((1 - level) * latents + level * noise_for("context", number, latents)) / radius(level)
+        past.append(piece(shown, level, clean=True))
     return made
 
 
@@ -88,8 +121,11 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
         {"num_steps": 1},
         {"num_steps": 3},
         {"sampler": "heun", "context_noise": 0.3},
+        {"sampler": "dpmpp_2m", "num_steps": 5},
+        {"guidance_interval": (0.3, 0.7), "num_steps": 5},
+        {"objective": "v", "num_steps": 3, "context_noise": 0.3},
     ],
-    ids=["one step", "guidance", "three steps", "heun"],
+    ids=["one step", "guidance", "three steps", "heun", "dpmpp", "interval", "v"],
 )
 def test_cached_keys_give_what_the_whole_sequence_gives(model: Generator, changes: dict) -> None:
     # Velocities themselves: one Euler step from noise gives noise - velocity.
@@ -116,6 +152,52 @@ def test_so_do_other_blocks(model: Generator, changes: dict) -> None:
     for one, another in zip(found, expected, strict=True):
         assert another.std() > 0.5
         torch.testing.assert_close(one, another, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"guidance_interval": (0.3, 0.7)}, {"objective": "v", "sampler": "heun"}, {"guidance_scale": 1.0}],
+    ids=["guided", "interval", "v", "no guidance"],
+)
+def test_what_was_said_last_is_seen_next(self_conditioned: Generator, changes: dict) -> None:
+    chosen = options(window=99, **{"num_steps": 4, **changes})
+    found, expected = made_by(self_conditioned, 5, chosen), made_without_cache(self_conditioned, 5, chosen)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_estimates_count(model: Generator, self_conditioned: Generator) -> None:
+    """What the test above would not notice if nothing was ever fed back: the first step sees none, later ones do."""
+    weights = {name: value for name, value in self_conditioned.dit.state_dict().items() if "estimate" not in name}
+    deaf = replace(model, dit=DiT(DIT, 4, TEXT.hidden_size).eval())
+    deaf.dit.load_state_dict(weights)
+    for steps in (1, 3):
+        one, other = (made_by(each, 3, options(num_steps=steps))[0] for each in (self_conditioned, deaf))
+        assert torch.equal(one, other) == (steps == 1)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m"])
+def test_outside_the_interval_the_prompt_is_alone(
+    model: Generator, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """Half the tokens; and an interval that holds everything, or no level at all, is guidance, or none."""
+    counts: list[tuple[float, int]] = []
+    original = rollout._evaluate
+
+    def watch(generator, block, latents, t, *more):
+        counts.append((t, block.num_segments))
+        return original(generator, block, latents, t, *more)
+
+    monkeypatch.setattr(rollout, "_evaluate", watch)
+    made_by(model, 3, options(sampler=sampler, num_steps=6, shift=1.0, guidance_interval=(0.4, 0.7)))
+    assert sorted({t for t, count in counts if count == 2}) == pytest.approx([0.5, 4 / 6])
+    assert len({t for t, count in counts if count == 1}) == 4
+    chosen = options(sampler=sampler, num_steps=3, shift=1.0)
+    whole, none = (
+        made_by(model, 3, replace(chosen, guidance_interval=interval))[0] for interval in ((0.2, 1.0), (0.4, 0.6))
+    )
+    assert torch.equal(whole, made_by(model, 3, chosen)[0])
+    torch.testing.assert_close(none, made_by(model, 3, replace(chosen, guidance_scale=1.0))[0], rtol=0, atol=1e-6)
 
 
 def test_the_past_is_seen(model: Generator) -> None:

@@ -70,12 +70,15 @@ def test_a_finished_run_is_a_whole_model(tmp_path):
     assert model.defaults == {
         "fps": 8.0,
         "size": [32, 32],
+        "objective": "flow",
         "shift": 1.5,
         "first_block": 2,
         "block": 2,
         "num_steps": 3,
         "guidance_scale": 2.0,
         "later_guidance_scale": 4.0,
+        "guidance_interval": [0.0, 1.0],
+        "sampler": "euler",
         "context_noise": 0.05,
         "sink": 0,
         "window": 5,  # 7 latents of the longest video, not the 9 asked for, less a block
