@@ -61,6 +61,11 @@ class Context:
     tiles: tuple[Tensor, ...] = ()
     text: tuple[tuple[Keys, ...], ...] = ()
 
+    def first(self, count: int) -> Context:
+        """The same of the first segments alone."""
+        keys, text = (tuple(layer[:count] for layer in layers) for layers in (self.keys, self.text))
+        return Context(keys, self.tiles[:count], text)
+
 
 class DiT(nn.Module):
     """Velocities of the tokens that are being made, given text and what is already there.

@@ -65,7 +65,7 @@ def roll_out(
         context = model.dit.look_at(shifted(memory, start))
         block, alone = (
             _Block(
-                context=Context(tuple(layer[:count] for layer in context.keys)),
+                context=context.first(count),
                 tokens=_block_tokens(model, times[index] - start, one_frame, count, latent_size),
                 num_segments=count,
                 latent_size=latent_size,

@@ -35,7 +35,8 @@ def batch(folder: Path, *changes: str) -> tuple[Tokens, torch.Tensor, LatentSamp
         make_cache(folder)
     recipe = dit_recipe(*changes).recipe
     sampler = LatentSampler(LatentCache(folder / "latents"), recipe.samples)
-    return *draw_batch(sampler, train_tokenizer(["a red ball rolls"], 300), recipe, 0, WORLD), sampler
+    [part] = draw_batch(sampler, train_tokenizer(["a red ball rolls"], 300), recipe, 0, WORLD)
+    return *part, sampler
 
 
 def train(folder: Path, name: str, *changes: str, **options) -> Path:
@@ -86,7 +87,7 @@ def test_loss_by_noise_level(tmp_path: Path) -> None:
     for objective in ("flow", "v"):
         tokens, targets, _ = batch(tmp_path, "flow.copies=4", f"flow.objective={objective}")
         error = targets.square().mean(-1)
-        found = dit_step._by_noise(error, tokens, WORLD)
+        found = dit_step._by_noise(error, tokens.conditions[tokens.row[tokens.wanted], 0], WORLD)
         bands: dict[str, list[float]] = {}
         for place, value in zip(tokens.wanted.tolist(), error.tolist(), strict=True):
             level = float(tokens.conditions[tokens.row[place], 0])
