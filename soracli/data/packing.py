@@ -74,7 +74,7 @@ def make_plan(
     costs = [work(length) for length in lengths]
     for share in _LEVELLED:
         levelled = level(lengths, costs, budget, count, share)
-        if levelled is not None:
+        if levelled is not None and all(levelled):
             bins = levelled
             break
     # Neighbours in the order of work stand in one step, so no rank waits long for another.
@@ -113,7 +113,7 @@ def level(
         share: Of all tokens, the longest samples first, that is placed so; the rest goes where least room is left.
 
     Returns:
-        The bins, none empty if there are as many samples; None if one of them finds no room so.
+        The bins, some of them empty if the rest was little and found room elsewhere; None if a sample finds no room.
     """
     bins: list[list[int]] = [[] for _ in range(count)]
     room, load = [budget] * count, [0.0] * count
