@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from soracli.diffusion.flow import data_from_velocity
@@ -68,6 +69,19 @@ SAMPLERS: dict[SamplerName, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
     "dpmpp_2m": sample_dpmpp_2m,
 }
 """Samplers by their name in options and recipes."""
+
+
+def times_from(times: Tensor, level: float) -> Tensor:
+    """The part of a grid that begins at a noise level: the level, and the times below it.
+
+    What is noised up to the level and taken along these times keeps what a level that low does not hide (SDEdit, Meng
+    et al. 2021, arXiv:2108.01073).
+
+    Args:
+        times: ``(n + 1,)`` from 1 to 0.
+        level: 0 to 1; at 0 there is no step to take.
+    """
+    return torch.cat([times.new_tensor([level]), times[times < level]])
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:

@@ -1,9 +1,9 @@
-"""What a video being made remembers: the text, the first latents (sink) and the last ones (window), and no more.
+"""What a video being made remembers: what is pinned (a beginning, an end to arrive at) and the last latents (window).
 
 Keys are kept unrotated, so positions can be given anew: the window always begins at second 0, as every stretch did in
 training, and a video of any length stays inside the distances that were trained.
 Source: attention sinks (Xiao et al. 2023, arXiv:2309.17453); sink and window for video as in LongLive (Yang et al.
-2025, arXiv:2509.22622).
+2025, arXiv:2509.22622). Differs from the source: what is pinned may lie ahead, too.
 """
 
 from __future__ import annotations
@@ -26,31 +26,29 @@ class Memory:
         text_tokens: How many tokens of text each segment begins with; 0 where text is seen by cross-attention.
         frame_tokens: Tokens of one latent frame.
         seconds: ``(F,)`` time of each remembered latent frame, in the order they were made.
+        pinned: ``(F,)`` bool, whether it is never forgotten.
     """
 
     past: Past
     text_tokens: tuple[int, ...]
     frame_tokens: int
     seconds: Tensor
+    pinned: Tensor
 
 
-def remember(memory: Memory, made: Past, seconds: Tensor, sink: int, window: int) -> Memory:
-    """Add finished latent frames and forget what is neither sink nor window.
+def remember(memory: Memory, made: Past, seconds: Tensor, pinned: Tensor, window: int) -> Memory:
+    """Add finished latent frames and forget what is neither pinned nor in the window.
 
     Args:
         memory: So far.
         made: Keys, values and coordinates of the finished frames, of each segment.
         seconds: ``(f,)`` their times.
-        sink: Latent frames kept from the beginning.
-        window: Latent frames kept from the end.
+        pinned: ``(f,)`` bool, which of them are never forgotten.
+        window: How many of the others are kept, the last ones.
     """
-    times = torch.cat([memory.seconds, seconds])
-    count = len(times)
-    kept = (
-        torch.arange(count)
-        if count <= sink + window
-        else torch.cat([torch.arange(sink), torch.arange(count - window, count)])
-    )
+    times, pins = torch.cat([memory.seconds, seconds]), torch.cat([memory.pinned, pinned])
+    newer = (~pins).flip(0).cumsum(0).flip(0)  # how many that are not pinned come after a frame, with itself
+    kept = (pins | (newer <= window)).nonzero()[:, 0].cpu()
     index_by_segment = [
         torch.cat([torch.arange(text), _tokens_of(kept, memory.frame_tokens) + text]).to(seconds.device)
         for text in memory.text_tokens
@@ -74,21 +72,39 @@ def remember(memory: Memory, made: Past, seconds: Tensor, sink: int, window: int
         memory.text_tokens,
         memory.frame_tokens,
         times[kept.to(times.device)],
+        pins[kept.to(pins.device)],
     )
 
 
-def window_start(memory: Memory, sink: int) -> float:
-    """Second of the whole video that counts as 0 for the next block: where the window begins."""
-    frames = memory.seconds[sink:] if len(memory.seconds) > sink else memory.seconds
-    return float(frames.min()) if len(frames) else 0.0
+def window_start(memory: Memory, seconds: Tensor) -> float:
+    """Second of the whole video that counts as 0 for a block at ``seconds``: where the window, or the block, begins."""
+    window = memory.seconds[~memory.pinned]
+    seen = torch.cat([window if len(window) else memory.seconds, seconds])
+    return float(seen.min())
 
 
-def shifted(memory: Memory, start: float) -> Past:
-    """The past with its times counted from ``start``; sink frames from before it stand at 0, text stays where it is."""
+def shifted(memory: Memory, start: float, end: float, reach: float) -> Past:
+    """The past with its times counted from ``start``; text stays where it is.
+
+    What is pinned and lies before stands at 0. What lies behind ``end``, where the block in work ends, comes nearer as
+    a whole if it is farther than what was trained: a place that is arrived at later looks like one that is soon.
+
+    Args:
+        memory: What is remembered.
+        start: Of ``window_start``.
+        end: Second of the last latent of the block in work.
+        reach: The longest time between two latents that was trained, seconds.
+    """
+    ahead = memory.seconds > end
+    latest = float(memory.seconds.max()) if len(memory.seconds) else start
+    nearest = float(memory.seconds[ahead].min()) if bool(ahead.any()) else end
+    # Never so near that it stands in the block.
+    closer = min(max(0.0, latest - start - reach), nearest - end)
+    times = (memory.seconds - start - closer * ahead).clamp(min=0)
     coordinates = []
     for place, text in zip(memory.past.coordinates, memory.text_tokens, strict=True):
         moved = place.clone()
-        moved[text:, 0] = (moved[text:, 0] - start).clamp(min=0)
+        moved[text:, 0] = times.repeat_interleave(memory.frame_tokens)
         coordinates.append(moved)
     return replace(memory.past, coordinates=tuple(coordinates))
 

@@ -24,6 +24,7 @@ from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.tokenizer import PairedTokenizer, encode_text, learned_tokenizer
+from soracli.pipelines.blocks import always, gap_blocks
 from soracli.pipelines.output_names import sheet_name
 from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
 from soracli.pipelines.rollout import roll_out
@@ -173,10 +174,10 @@ def _make(
 def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames]:
     """Blocks of frames uint8 ``(T, H, W, 3)``, together exactly as many as planned."""
     left = plan.num_frames
+    num_latents = model.spec.latent_frames_covering(plan.num_frames)
     blocks = roll_out(
         model,
-        job.prompt,
-        num_latents=model.spec.latent_frames_covering(plan.num_frames),
+        gap_blocks(model.spec, always(job.prompt), plan.options, fps=plan.fps, num_latents=num_latents),
         latent_size=model.spec.latent_size(*plan.size),
         fps=plan.fps,
         seed=job.seed,

@@ -1,22 +1,23 @@
 """A video of any length, block after block, in constant memory.
 
-For each block: noise, a few steps along the guided velocity with the past held as keys and values, one more pass to
-remember the finished block, and out it goes to be decoded. Two segments run side by side: with the prompt, and with
-none (or a negative one) for guidance.
+A block is latent frames that are given, and then read, or that are to be made. For each one that is made: noise, a few
+steps along the guided velocity with the past held as keys and values, and out it goes to be decoded; one more pass
+remembers it. Two segments run side by side: with the prompt, and with none (or a negative one) for guidance. What is
+given and in which order the rest is made is all that tells one verb from another: see ``pipelines.blocks``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from soracli.diffusion.flow import interpolate
 from soracli.diffusion.objective import noised, predicted_data, predicted_velocity, sampling_times, seen_on_path
 from soracli.diffusion.options import SamplingOptions
-from soracli.diffusion.order import forward_order
-from soracli.diffusion.samplers import SAMPLERS, Velocity, guided
+from soracli.diffusion.samplers import SAMPLERS, Velocity, guided, times_from
 from soracli.models.dit import Context, Past
 from soracli.models.generator import Generator
 from soracli.models.past import Memory, moved, remember, shifted, window_start
@@ -24,24 +25,45 @@ from soracli.models.tokens import Piece, Sample, Tokens, pack_tokens, patchify, 
 from soracli.training.seeding import generator_for
 
 
+@dataclass(frozen=True)
+class Block:
+    """Latent frames that are read, or made, together.
+
+    Attributes:
+        prompt: What they show.
+        seconds: ``(T,)`` time of each.
+        one_frame: ``(T,)`` bool, whether it holds a single frame.
+        pinned: ``(T,)`` bool, whether it is remembered to the end.
+        given: ``(C, T, H, W)`` normalised latents that are there already; None where they are to be made.
+        origin: ``(C, T, H, W)`` what they are made from, with noise up to ``strength``; None for noise alone.
+        strength: Noise level at which the steps begin.
+    """
+
+    prompt: str
+    seconds: Tensor
+    one_frame: Tensor
+    pinned: Tensor
+    given: Tensor | None = None
+    origin: Tensor | None = None
+    strength: float = 1.0
+
+
 @torch.inference_mode()
 def roll_out(
     model: Generator,
-    prompt: str,
+    blocks: Sequence[Block],
     *,
-    num_latents: int,
     latent_size: tuple[int, int],
     fps: float,
     seed: int,
     options: SamplingOptions,
     negative_prompt: str = "",
 ) -> Iterator[Tensor]:
-    """Latents of a video, block by block.
+    """Latents of the blocks that are to be made, one after another.
 
     Args:
         model: What makes it.
-        prompt: What to show.
-        num_latents: Latent frames in all.
+        blocks: In the order they are read and made.
         latent_size: Rows and columns of latents.
         fps: Frames a second.
         seed: Decides the noise; equal calls give equal latents.
@@ -49,114 +71,172 @@ def roll_out(
         negative_prompt: What to steer away from.
 
     Yields:
-        Normalised latents ``(C, t, H, W)`` on the model's device.
+        Normalised latents ``(C, T, H, W)`` on the model's device.
     """
-    spec = model.spec
     guides = any(options.guidance_of(has_past) != 1 for has_past in (False, True))
-    texts = [model.prompt_tokens(prompt)] + ([model.prompt_tokens(negative_prompt)] if guides else [])
-    memory = _read_texts(model, texts, latent_size)
-    times = torch.tensor(spec.latent_times(num_latents, fps))
-    order = forward_order(num_latents, options.first_block, options.block)
-    grid = sampling_times(options.objective, options.num_steps, options.shift)
-    for number, frames in enumerate(order.blocks):
-        index = list(frames)
-        start = window_start(memory, options.sink)
-        one_frame = torch.tensor([frame == 0 for frame in frames])
-        context = model.dit.look_at(shifted(memory, start))
-        block, alone = (
-            _Block(
-                context=context.first(count),
-                tokens=_block_tokens(model, times[index] - start, one_frame, count, latent_size),
-                num_segments=count,
-                latent_size=latent_size,
-            )
-            for count in (len(texts), 1)
-        )
-        shape = (spec.channels, len(index), *latent_size)
-        noise = torch.randn(shape, generator=generator_for(seed, "block", number)).to(model.device)
-        velocity = _velocity(model, block, alone, options, options.guidance_of(has_past=number > 0))
-        latents = SAMPLERS[options.sampler](velocity, noise, grid)
-        yield latents
-        if number + 1 < len(order.blocks):
-            level = options.context_noise
-            extra = torch.randn(shape, generator=generator_for(seed, "context", number)).to(model.device)
-            made = _evaluate(model, block, noised(options.objective, latents, extra, level), level)[1]
-            memory = remember(memory, moved(made, start), times[index], options.sink, options.window)
+    setting = _Setting(
+        model=model,
+        options=options,
+        latent_size=latent_size,
+        num_texts=2 if guides else 1,
+        reach=model.spec.latent_times(1 + options.window + options.block, fps)[-1],
+        seed=seed,
+    )
+    memory, history, prompt, number = None, list[_Read](), "", 0
+    for place, block in enumerate(blocks):
+        if memory is None or block.prompt != prompt:
+            prompt = block.prompt
+            memory = _read_texts(setting, [prompt, negative_prompt] if guides else [prompt])
+            for earlier in history:  # read beside the old text, so read again beside the new one
+                memory = _remember(setting, memory, earlier)
+        if block.given is None:
+            latents, level = _make(setting, memory, block, number), options.context_noise
+            yield latents
+        else:
+            latents, level = block.given.to(model.device), 0.0
+        if place + 1 < len(blocks):
+            if level:
+                latents = noised(options.objective, latents, _noise(setting, block, "context", number), level)
+            read = _Read(block, latents, level)
+            memory = _remember(setting, memory, read)
+            history = [part for one in (*history, read) if (part := _still_there(one, memory)) is not None]
+        number += block.given is None
 
 
 @dataclass(frozen=True)
-class _Block:
+class _Setting:
+    """What stays the same over all blocks."""
+
+    model: Generator
+    options: SamplingOptions
+    latent_size: tuple[int, int]
+    num_texts: int
+    reach: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A block as it was read: its latents with the noise that was put on them."""
+
+    block: Block
+    shown: Tensor
+    level: float
+
+
+@dataclass(frozen=True)
+class _Work:
     """What stays the same over all evaluations of one block; only patches and noise levels of its tokens change."""
 
     context: Context
     tokens: Tokens
     num_segments: int
-    latent_size: tuple[int, int]
+    start: float
 
 
-def _velocity(model: Generator, block: _Block, alone: _Block, options: SamplingOptions, scale: float) -> Velocity:
-    """The velocity of a block, guided at the noise levels that ``options`` say; ``alone`` is without guidance.
+def _make(setting: _Setting, memory: Memory, block: Block, number: int) -> Tensor:
+    """The latents of a block, from noise, or from its origin under noise."""
+    options, noise = setting.options, _noise(setting, block, "block", number)
+    times, x = sampling_times(options.objective, options.num_steps, options.shift), noise
+    if block.origin is not None:
+        times, x = times_from(times, block.strength), interpolate(block.origin.to(noise), noise, block.strength)
+    scale = options.guidance_of(has_past=len(memory.seconds) > 0)
+    velocity = _velocity(setting, *(_work(setting, memory, block, count) for count in (setting.num_texts, 1)), scale)
+    return SAMPLERS[options.sampler](velocity, x, times)
+
+
+def _remember(setting: _Setting, memory: Memory, read: _Read) -> Memory:
+    work = _work(setting, memory, read.block, setting.num_texts)
+    made = _evaluate(setting, work, read.shown, read.level)[1]
+    return remember(memory, moved(made, work.start), read.block.seconds, read.block.pinned, setting.options.window)
+
+
+def _still_there(read: _Read, memory: Memory) -> _Read | None:
+    """What of it is remembered; None for nothing."""
+    block, kept = read.block, torch.isin(read.block.seconds, memory.seconds)
+    if not bool(kept.any()):
+        return None
+    part = replace(block, seconds=block.seconds[kept], one_frame=block.one_frame[kept], pinned=block.pinned[kept])
+    return _Read(part, read.shown[:, kept.to(read.shown.device)], read.level)
+
+
+def _work(setting: _Setting, memory: Memory, block: Block, num_segments: int) -> _Work:
+    start = window_start(memory, block.seconds)
+    context = setting.model.dit.look_at(shifted(memory, start, float(block.seconds.max()), setting.reach))
+    tokens = _block_tokens(setting, block, start, num_segments)
+    return _Work(context.first(num_segments), tokens, num_segments, start)
+
+
+def _velocity(setting: _Setting, work: _Work, alone: _Work, scale: float) -> Velocity:
+    """The velocity of a block, guided at the noise levels that the options say; ``alone`` is without guidance.
 
     A self-conditioned model sees what it said last of the data: each segment what was said of its own text, as in
     training.
     """
-    said: Tensor | None = None
+    objective, said = setting.options.objective, None
 
     def velocity(x: Tensor, t: float) -> Tensor:
         nonlocal said
-        now = block if options.is_guided(t) else alone
-        seen = seen_on_path(options.objective, x, t)
-        found = _evaluate(model, now, seen, t, said)[0]  # (S, C, t, H, W)
-        if model.dit.config.self_conditioned:
-            said = x.new_zeros(block.num_segments, *x.shape) if said is None else said
-            said[: now.num_segments] = predicted_data(options.objective, seen, found, t)
-        found = predicted_velocity(options.objective, seen, found, t)
+        now = work if setting.options.is_guided(t) else alone
+        seen = seen_on_path(objective, x, t)
+        found = _evaluate(setting, now, seen, t, said)[0]  # (S, C, t, H, W)
+        if setting.model.dit.config.self_conditioned:
+            said = x.new_zeros(work.num_segments, *x.shape) if said is None else said
+            said[: now.num_segments] = predicted_data(objective, seen, found, t)
+        found = predicted_velocity(objective, seen, found, t)
         return guided(found[0], found[1], scale) if now.num_segments > 1 else found[0]
 
     return velocity
 
 
-def _block_tokens(
-    model: Generator, seconds: Tensor, one_frame: Tensor, num_segments: int, latent_size: tuple[int, int]
-) -> Tokens:
+def _block_tokens(setting: _Setting, block: Block, start: float, num_segments: int) -> Tokens:
     """The packed sequence of a block, once a segment, before it has any content."""
-    count = len(seconds)
-    nothing = torch.zeros(model.spec.channels, count, *latent_size)
-    piece = Piece(nothing, seconds, one_frame, torch.zeros(count), block=1, clean=False)
+    model, count = setting.model, len(block.seconds)
+    nothing = torch.zeros(model.spec.channels, count, *setting.latent_size)
+    piece = Piece(nothing, block.seconds - start, block.one_frame, torch.zeros(count), block=1, clean=False)
     sample = Sample(torch.zeros(0, dtype=torch.long), (piece,))
     tokens = pack_tokens([sample] * num_segments, model.dit.config.patch_size, model.spec.compression[1:])
     return tokens.to(model.device)
 
 
 def _evaluate(
-    model: Generator, block: _Block, latents: Tensor, t: float, estimates: Tensor | None = None
+    setting: _Setting, work: _Work, latents: Tensor, t: float, estimates: Tensor | None = None
 ) -> tuple[Tensor, Past]:
     """Predictions ``(S, C, t, H, W)`` of the segments, which share the latents, and their keys and values.
 
     ``estimates`` of the data ``(S, C, t, H, W)`` are each segment's own.
     """
-    patch, size, count = model.dit.config.patch_size, block.latent_size, block.num_segments
-    conditions = block.tokens.conditions.clone()
+    model, count = setting.model, work.num_segments
+    patch = model.dit.config.patch_size
+    conditions = work.tokens.conditions.clone()
     conditions[:, 0] = t
     patches = patchify(latents, patch)  # (T, S, P)
-    tokens = replace(block.tokens, patches=patches.flatten(0, 1).repeat(count, 1), conditions=conditions)
+    tokens = replace(work.tokens, patches=patches.flatten(0, 1).repeat(count, 1), conditions=conditions)
     no_states = model.dit.text_embed.weight.new_zeros(0, model.text.config.hidden_size)
     if estimates is not None:
         estimates = torch.cat([patchify(part, patch).flatten(0, 1) for part in estimates[:count]])
-    predictions, made = model.dit(tokens, no_states, block.context, estimates)
+    predictions, made = model.dit(tokens, no_states, work.context, estimates)
     by_segment = predictions.float().unflatten(0, (count, *patches.shape[:2]))
-    return torch.stack([unpatchify(part, size, patch) for part in by_segment]), made
+    return torch.stack([unpatchify(part, setting.latent_size, patch) for part in by_segment]), made
 
 
-def _read_texts(model: Generator, texts: list[Tensor], latent_size: tuple[int, int]) -> Memory:
-    """Keys and values of the texts: computed once for the whole video."""
+def _noise(setting: _Setting, block: Block, purpose: str, number: int) -> Tensor:
+    shape = (setting.model.spec.channels, len(block.seconds), *setting.latent_size)
+    return torch.randn(shape, generator=generator_for(setting.seed, purpose, number)).to(setting.model.device)
+
+
+def _read_texts(setting: _Setting, prompts: Sequence[str]) -> Memory:
+    """Keys and values of the texts: computed once for all blocks of a prompt."""
+    model, (rows, columns) = setting.model, setting.latent_size
     patch = model.dit.config.patch_size
-    tokens = pack_tokens([Sample(text, ()) for text in texts], patch, model.spec.compression[1:]).to(model.device)
+    samples = [Sample(model.prompt_tokens(prompt), ()) for prompt in prompts]
+    tokens = pack_tokens(samples, patch, model.spec.compression[1:]).to(model.device)
     states = model.text(tokens.text, tokens.text_lengths)
     _, past = model.dit(tokens, states)
     return Memory(
         past=past,
         text_tokens=tuple(len(place) for place in past.coordinates),  # none where it is seen by cross-attention
-        frame_tokens=latent_size[0] // patch[1] * (latent_size[1] // patch[2]),
+        frame_tokens=rows // patch[1] * (columns // patch[2]),
         seconds=torch.zeros(0),
+        pinned=torch.zeros(0, dtype=torch.bool),
     )

@@ -10,6 +10,7 @@ from soracli.data.image_write import write_contact_sheet
 from soracli.diffusion.options import recommended_options
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator
+from soracli.pipelines.blocks import always, gap_blocks
 from soracli.pipelines.rollout import roll_out
 
 PROMPTS = (
@@ -28,14 +29,14 @@ def show_samples(model: Generator, path: Path) -> None:
     height, width = model.defaults["size"]
     rows = []
     for number, prompt in enumerate(PROMPTS):
+        fps, options = model.defaults["fps"], recommended_options(model.defaults)
         blocks = roll_out(
             model,
-            prompt,
-            num_latents=_LATENT_FRAMES,
+            gap_blocks(model.spec, always(prompt), options, fps=fps, num_latents=_LATENT_FRAMES),
             latent_size=model.spec.latent_size(height, width),
-            fps=model.defaults["fps"],
+            fps=fps,
             seed=number,
-            options=recommended_options(model.defaults),
+            options=options,
         )
         frames = torch.cat(list(decode_stream(model.vae, model.spec, blocks, model.device)))
         rows.append((prompt, frames.numpy()))

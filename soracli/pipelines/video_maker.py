@@ -16,6 +16,7 @@ from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream, to_frames, to_pixels
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.video_codec import VideoCodec
+from soracli.pipelines.blocks import always, gap_blocks
 from soracli.pipelines.plan_generation import GenerationPlan, plan_generation
 from soracli.pipelines.rollout import roll_out
 from soracli.training.device import choose_dtype, set_threads
@@ -101,10 +102,10 @@ def _make(model: Generator, plan: GenerationPlan, prompt: str, seed: int, second
     num_frames = model.spec.num_frames_for(seconds, plan.fps)
 
     def checked() -> Iterator[Tensor]:
+        num_latents = model.spec.latent_frames_covering(num_frames)
         for latents in roll_out(
             model,
-            prompt,
-            num_latents=model.spec.latent_frames_covering(num_frames),
+            gap_blocks(model.spec, always(prompt), plan.options, fps=plan.fps, num_latents=num_latents),
             latent_size=model.spec.latent_size(*plan.size),
             fps=plan.fps,
             seed=seed,

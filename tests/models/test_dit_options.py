@@ -15,6 +15,7 @@ from tests.models.tiny import DIT, piece, tiny_dit, tiny_text
 from tests.models.tiny import TEXT as TEXT_ENCODER
 
 PATCH, PIXELS = (1, 2, 2), (8, 8)
+NO_PINS = torch.zeros(0, dtype=torch.bool)
 NOTHING = torch.zeros(0, dtype=torch.long)
 OPTIONS = [
     {"text": "cross"},
@@ -109,12 +110,12 @@ def test_block_after_block_is_all_at_once(changes, blocks, sizes, lengths):
     packed = pack_tokens([Sample(text, ()) for text in texts], PATCH, PIXELS)
     _, past = dit(packed, encode(packed.text, packed.text_lengths))
     frame_tokens = sizes[0] * sizes[1] // 4
-    memory = Memory(past, tuple(len(place) for place in past.coordinates), frame_tokens, torch.zeros(0))
+    memory = Memory(past, tuple(len(place) for place in past.coordinates), frame_tokens, torch.zeros(0), NO_PINS)
     no_states = torch.zeros(0, 16, dtype=torch.float64)
     for part in pieces:
         packed = pack_tokens([Sample(NOTHING, (part,))] * 2, PATCH, PIXELS)
-        found, made = dit(packed, no_states, dit.look_at(shifted(memory, 0.0)))
-        memory = remember(memory, moved(made, 0.0), part.seconds, 0, 100)
+        found, made = dit(packed, no_states, dit.look_at(shifted(memory, 0.0, 99.0, 99.0)))
+        memory = remember(memory, moved(made, 0.0), part.seconds, torch.zeros(len(part.seconds), dtype=torch.bool), 100)
     assert found.abs().amin() > 0
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)  # angles are float32 always
 
@@ -125,14 +126,14 @@ def test_a_bounded_past_is_bounded(changes):
     dit, encode = tiny_dit(**changes), tiny_text()
     packed = pack_tokens([Sample(torch.tensor([1, 2, 3]), ())], PATCH, PIXELS)
     _, past = dit(packed, encode(packed.text, packed.text_lengths))
-    memory = Memory(past, tuple(len(place) for place in past.coordinates), 6, torch.zeros(0))
+    memory = Memory(past, tuple(len(place) for place in past.coordinates), 6, torch.zeros(0), NO_PINS)
     text = 0 if dit.config.text == "cross" else 3
     with torch.no_grad():
         for number in range(5):
             part = piece(1, 1, True, start=number)
             packed = pack_tokens([Sample(NOTHING, (part,))], PATCH, PIXELS)
-            made = dit(packed, torch.zeros(0, 16), dit.look_at(shifted(memory, 0.0)))[1]
-            memory = remember(memory, made, part.seconds, 1, 2)
+            made = dit(packed, torch.zeros(0, 16), dit.look_at(shifted(memory, 0.0, 99.0, 99.0)))[1]
+            memory = remember(memory, made, part.seconds, torch.tensor([number == 0]), 2)
     has_windows = dit.config.attention == "windows"
     kept = [len(layer[0].key) for layer in memory.past.keys]
     assert kept == [text if has_windows and layer % 2 == 0 else text + 18 for layer in range(dit.config.depth)]

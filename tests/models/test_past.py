@@ -15,6 +15,10 @@ PATCH, PIXELS = (1, 2, 2), (8, 8)
 NOTHING = torch.zeros(0, dtype=torch.long)
 
 
+def pins(count: int) -> torch.Tensor:
+    return torch.zeros(count, dtype=torch.bool)
+
+
 def later(part: Piece, seconds: float) -> Piece:
     return Piece(part.latents, part.seconds + seconds, part.one_frame, part.t, part.block, part.clean)
 
@@ -35,12 +39,12 @@ def test_block_after_block_is_all_at_once(dtype, shift):
 
     packed = pack_tokens([Sample(text, ()) for text in texts], PATCH, PIXELS)
     _, past = dit(packed, encode(packed.text, packed.text_lengths))
-    memory = Memory(past, packed.text_lengths, 6, torch.zeros(0))
+    memory = Memory(past, packed.text_lengths, 6, torch.zeros(0), pins(0))
     no_states = torch.zeros(0, 16, dtype=dtype)
     for part in (first, second):
         packed = pack_tokens([Sample(NOTHING, (later(part, -shift),))] * 2, PATCH, PIXELS)
         _, made = dit(packed, no_states, dit.look_at(moved_past(memory, shift)))
-        memory = remember(memory, moved(made, shift), part.seconds, 0, 100)
+        memory = remember(memory, moved(made, shift), part.seconds, pins(len(part.seconds)), 100)
     assert [len(place) for place in memory.past.coordinates] == [3 + 24, 1 + 24]
     packed = pack_tokens([Sample(NOTHING, (later(wanted, -shift),))] * 2, PATCH, PIXELS)
     found = dit(packed, no_states, dit.look_at(moved_past(memory, shift)))[0]
@@ -73,11 +77,11 @@ def frames_as_memory(seconds: torch.Tensor, text: int, frame_tokens: int) -> Pas
     text=st.integers(0, 3),
 )
 def test_sink_and_window_are_kept(blocks, sink, window, text):
-    memory = Memory(frames_as_memory(torch.zeros(0), text, 2), (text,), 2, torch.zeros(0))
+    memory = Memory(frames_as_memory(torch.zeros(0), text, 2), (text,), 2, torch.zeros(0), pins(0))
     count = 0
     for size in blocks:
         seconds = torch.arange(count, count + size).float()
-        memory = remember(memory, frames_as_memory(seconds, 0, 2), seconds, sink, window)
+        memory = remember(memory, frames_as_memory(seconds, 0, 2), seconds, seconds < sink, window)
         count += size
     kept = [frame for frame in range(count) if frame < sink or frame >= count - window]
     assert memory.seconds.tolist() == kept
@@ -87,13 +91,39 @@ def test_sink_and_window_are_kept(blocks, sink, window, text):
     assert memory.past.coordinates[0][text:, 0].tolist() == marks[text:]
 
 
+def memory_of(seconds: list[float], pinned: list[bool]) -> Memory:
+    return Memory(frames_as_memory(torch.tensor(seconds), 2, 1), (2,), 1, torch.tensor(seconds), torch.tensor(pinned))
+
+
 def test_times_count_from_where_the_window_begins():
-    memory = Memory(frames_as_memory(torch.tensor([4.0, 5.0, 6.0]), 2, 1), (2,), 1, torch.tensor([4.0, 5.0, 6.0]))
-    start = window_start(memory, 0)
+    memory = memory_of([4.0, 5.0, 6.0], [False] * 3)
+    start = window_start(memory, torch.tensor([7.0, 8.0]))
     assert start == 4
-    assert shifted(memory, start).coordinates[0][:, 0].tolist() == [0, 0, 0, 1, 2]
+    assert shifted(memory, start, 8.0, 99.0).coordinates[0][:, 0].tolist() == [0, 0, 0, 1, 2]
     assert memory.past.coordinates[0][:, 0].tolist() == [0, 0, 4, 5, 6]  # unchanged
-    back = moved(shifted(memory, start), start)
+    back = moved(shifted(memory, start, 8.0, 99.0), start)
     assert back.coordinates[0][2:, 0].tolist() == [4, 5, 6]
-    empty = Memory(frames_as_memory(torch.zeros(0), 2, 1), (2,), 1, torch.zeros(0))
-    assert window_start(empty, 0) == 0
+    empty = Memory(frames_as_memory(torch.zeros(0), 2, 1), (2,), 1, torch.zeros(0), pins(0))
+    assert window_start(empty, torch.tensor([3.0, 4.0])) == 3
+
+
+def test_what_is_pinned_does_not_move_the_window():
+    memory = memory_of([0.0, 1.0, 40.0, 41.0], [True, True, False, False])
+    start = window_start(memory, torch.tensor([42.0]))
+    assert start == 40
+    assert shifted(memory, start, 42.0, 9.0).coordinates[0][2:, 0].tolist() == [0, 0, 0, 1]
+
+
+def test_towards_the_beginning_the_block_comes_first():
+    memory = memory_of([8.0, 9.0, 10.0], [False, False, True])
+    start = window_start(memory, torch.tensor([6.0, 7.0]))
+    assert start == 6
+    assert shifted(memory, start, 7.0, 99.0).coordinates[0][2:, 0].tolist() == [2, 3, 4]
+
+
+@pytest.mark.parametrize(("reach", "places"), [(99.0, [50, 51]), (9.0, [8, 9]), (2.0, [3, 4])])
+def test_an_end_far_ahead_comes_nearer_as_a_whole(reach, places):
+    """Up to what was trained, and never into the block, which ends 2 seconds after the window begins."""
+    memory = memory_of([60.0, 61.0, 10.0, 11.0], [True, True, False, False])
+    moved_to = shifted(memory, 10.0, 13.0, reach).coordinates[0][2:, 0].tolist()
+    assert moved_to == [*places, 0, 1]

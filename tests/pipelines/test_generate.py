@@ -20,6 +20,7 @@ from soracli.data.video_record import read_record
 from soracli.models.codec import BLOCK_LATENTS, decode_stream
 from soracli.models.generator import load_generator
 from soracli.pipelines import generate as module
+from soracli.pipelines.blocks import always, gap_blocks
 from soracli.pipelines.generate import generate
 from soracli.pipelines.plan_generation import plan_generation
 from soracli.pipelines.rollout import roll_out
@@ -97,12 +98,8 @@ def test_frames_are_the_decoded_latents(model: Path, workspace: Path) -> None:
     generator = load_generator(model)
     blocks = list(module._frames(generator, plan, plan.jobs[0]))
     assert max(map(len, blocks)) <= BLOCK_LATENTS * 4  # never more than the VAE's block at a time
-    latents = torch.cat(
-        list(
-            roll_out(generator, "a red ball", num_latents=7, latent_size=(4, 4), fps=8.0, seed=7, options=plan.options)
-        ),
-        1,
-    )
+    parts = gap_blocks(generator.spec, always("a red ball"), plan.options, fps=8.0, num_latents=7)
+    latents = torch.cat(list(roll_out(generator, parts, latent_size=(4, 4), fps=8.0, seed=7, options=plan.options)), 1)
     whole = torch.cat(list(decode_stream(generator.vae, generator.spec, [latents], generator.device))).numpy()
     together = np.concatenate(blocks)
     assert len(together) == 24 and len(whole) == 25

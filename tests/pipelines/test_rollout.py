@@ -20,6 +20,7 @@ from soracli.models.layers.attention import Keys
 from soracli.models.past import Memory
 from soracli.models.tokens import Piece, Sample, pack_tokens, patchify, unpatchify
 from soracli.pipelines import rollout
+from soracli.pipelines.blocks import always, gap_blocks
 from soracli.pipelines.rollout import roll_out
 from soracli.training.seeding import generator_for
 from tests.models.tiny import DIT, TEXT, tiny_dit
@@ -47,7 +48,8 @@ def options(**changes) -> SamplingOptions:
 
 def made_by(model: Generator, num_latents: int, chosen: SamplingOptions, **changes) -> list[torch.Tensor]:
     given = {"seed": SEED, "latent_size": SIZE, "fps": FPS, "negative_prompt": NEGATIVE} | changes
-    return list(roll_out(model, PROMPT, num_latents=num_latents, options=chosen, **given))
+    blocks = gap_blocks(model.spec, always(given.pop("prompt", PROMPT)), chosen, fps=FPS, num_latents=num_latents)
+    return list(roll_out(model, blocks, options=chosen, **given))
 
 
 def noise_for(purpose: str, block: int, like: torch.Tensor) -> torch.Tensor:
@@ -184,9 +186,9 @@ def test_outside_the_interval_the_prompt_is_alone(
     counts: list[tuple[float, int]] = []
     original = rollout._evaluate
 
-    def watch(generator, block, latents, t, *more):
-        counts.append((t, block.num_segments))
-        return original(generator, block, latents, t, *more)
+    def watch(setting, work, latents, t, *more):
+        counts.append((t, work.num_segments))
+        return original(setting, work, latents, t, *more)
 
     monkeypatch.setattr(rollout, "_evaluate", watch)
     made_by(model, 3, options(sampler=sampler, num_steps=6, shift=1.0, guidance_interval=(0.4, 0.7)))
@@ -306,11 +308,7 @@ def test_prompts_and_guidance_count(model: Generator) -> None:
     plain = torch.cat(made_by(model, 5, options(guidance_scale=1.0)), 1)
     for changed in (
         made_by(model, 5, options(guidance_scale=3.0)),
-        list(
-            roll_out(
-                model, NEGATIVE, num_latents=5, latent_size=SIZE, fps=FPS, seed=SEED, options=options(guidance_scale=1)
-            )
-        ),
+        made_by(model, 5, options(guidance_scale=1.0), prompt=NEGATIVE),
     ):
         assert (plain - torch.cat(changed, 1)).abs().max() > 1e-3
 
@@ -321,3 +319,105 @@ def test_half_precision_is_near(tmp_path) -> None:
     found, expected = (torch.cat(made_by(one, 7, options(guidance_scale=1.0)), 1) for one in (halved, whole))
     assert found.dtype == torch.float32
     assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+def given_latents(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(4, count, *SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def made_around_without_cache(model: Generator, blocks: list, chosen: SamplingOptions) -> list[torch.Tensor]:
+    """One Euler step from noise for each block that is made, all earlier ones in the same sequence, at their times."""
+    past: list[Piece] = []
+    made = []
+    for number, block in enumerate(blocks):
+        level = 0.0
+        if block.given is None:
+            noise = noise_for("block", len(made), torch.empty(4, len(block.seconds), *SIZE))
+            ones = torch.ones(len(block.seconds))
+            piece = Piece(noise, block.seconds, block.one_frame, ones, block=1 + number, clean=False)
+            sample = Sample(model.prompt_tokens(block.prompt), (*past, piece))
+            tokens = pack_tokens([sample], model.dit.config.patch_size, model.spec.compression[1:])
+            patches = model.dit(tokens, model.text(tokens.text, tokens.text_lengths))[0]
+            latents = noise - unpatchify(patches.unflatten(0, (noise.shape[1], -1)), SIZE, model.dit.config.patch_size)
+            level = chosen.context_noise
+            made.append(latents)
+            latents = (1 - level) * latents + level * noise_for("context", len(made) - 1, latents)
+        else:
+            latents = block.given
+        levels = torch.full((len(block.seconds),), level)
+        past.append(Piece(latents, block.seconds, block.one_frame, levels, block=1 + number, clean=True))
+    return made
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 0), (1, 0), (0, 3), (4, 2)], ids=["on", "image", "back", "between"])
+def test_around_what_is_given(model: Generator, before: int, after: int) -> None:
+    """Every verb with cached keys, against one sequence that holds everything; given latents carry no noise.
+
+    Towards the beginning one block: the window begins with each, and the text stays at second 0.
+    """
+    chosen = options(window=99, num_steps=1, guidance_scale=1.0, context_noise=0.2)
+    blocks = gap_blocks(
+        model.spec,
+        always(PROMPT),
+        chosen,
+        fps=FPS,
+        num_latents=5 if before else 2,
+        before=given_latents(before, 1) if before else None,
+        after=given_latents(after, 2) if after else None,
+    )
+    found = list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+    expected = made_around_without_cache(model, blocks, chosen)
+    assert len(found) == len(expected) == (3 if before else 1)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_after_a_new_prompt_what_is_remembered_is_read_beside_it(model: Generator) -> None:
+    """As one sequence has it whose only text is the new prompt, then the first again."""
+    chosen = options(window=99, num_steps=1, guidance_scale=1.0, context_noise=0.2)
+    prompts = iter([PROMPT, PROMPT, NEGATIVE, PROMPT])
+    blocks = gap_blocks(model.spec, lambda _: next(prompts), chosen, fps=FPS, num_latents=9)
+    found = list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+    for one, other in zip(found, made_around_without_cache(model, blocks, chosen), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    same = [replace(block, prompt=PROMPT) for block in blocks]
+    usual = list(roll_out(model, same, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+    assert [torch.equal(*pair) for pair in zip(found, usual, strict=True)] == [True, True, False, False]
+
+
+def test_after_a_new_prompt_no_more_is_read_than_was_remembered(
+    model: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = []
+    original = rollout.remember
+
+    def watch(memory: Memory, made: Past, seconds: torch.Tensor, *arguments) -> Memory:
+        times.append(seconds.tolist())
+        return original(memory, made, seconds, *arguments)
+
+    monkeypatch.setattr(rollout, "remember", watch)
+    chosen = options(window=3, sink=1, num_steps=1)
+    prompts = iter([PROMPT] * 4 + [NEGATIVE])
+    blocks = gap_blocks(model.spec, lambda _: next(prompts), chosen, fps=FPS, num_latents=11)
+    list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+    seconds = torch.tensor(model.spec.latent_times(11, FPS))
+    again = [time for part in times[4:] for time in part]
+    assert again == [float(seconds[frame]) for frame in (0, 6, 7, 8)]
+
+
+def test_strength_keeps_what_it_does_not_hide(model: Generator) -> None:
+    """0 gives the origin back; 1 is noise alone; between them, the steps below the strength from a noised origin."""
+    chosen = options(num_steps=4, guidance_scale=1.0)
+    (block,) = gap_blocks(model.spec, always(PROMPT), chosen, fps=FPS, num_latents=3)
+    origin = given_latents(3, 3)
+
+    def made(strength: float) -> torch.Tensor:
+        edited = replace(block, origin=origin, strength=strength)
+        return next(roll_out(model, [edited], latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+
+    assert torch.equal(made(0.0), origin)
+    plain = next(roll_out(model, [block], latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
+    torch.testing.assert_close(made(1.0), plain)
+    gaps = [float((made(strength) - origin).abs().mean()) for strength in (0.1, 0.3, 0.6, 1.0)]
+    assert gaps == sorted(gaps) and gaps[0] > 0
