@@ -350,11 +350,11 @@ def made_around_without_cache(model: Generator, blocks: list, chosen: SamplingOp
     return made
 
 
-@pytest.mark.parametrize(("before", "after"), [(4, 0), (1, 0), (0, 3), (4, 2)], ids=["on", "image", "back", "between"])
+@pytest.mark.parametrize(("before", "after"), [(4, 0), (1, 0), (4, 2)], ids=["on", "image", "between"])
 def test_around_what_is_given(model: Generator, before: int, after: int) -> None:
-    """Every verb with cached keys, against one sequence that holds everything; given latents carry no noise.
+    """Verbs with cached keys, against one sequence that holds everything; given latents carry no noise.
 
-    Towards the beginning one block: the window begins with each, and the text stays at second 0.
+    Not towards the beginning: there every block begins at second 0, and so does not stand to the text as in one sequence.
     """
     chosen = options(window=99, num_steps=1, guidance_scale=1.0, context_noise=0.2)
     blocks = gap_blocks(
@@ -362,13 +362,13 @@ def test_around_what_is_given(model: Generator, before: int, after: int) -> None
         always(PROMPT),
         chosen,
         fps=FPS,
-        num_latents=5 if before else 2,
+        num_latents=5,
         before=given_latents(before, 1) if before else None,
         after=given_latents(after, 2) if after else None,
     )
     found = list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
     expected = made_around_without_cache(model, blocks, chosen)
-    assert len(found) == len(expected) == (3 if before else 1)
+    assert len(found) == len(expected) == 3
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
