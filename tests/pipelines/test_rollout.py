@@ -354,7 +354,7 @@ def made_around_without_cache(model: Generator, blocks: list, chosen: SamplingOp
 def test_around_what_is_given(model: Generator, before: int, after: int) -> None:
     """Verbs with cached keys, against one sequence that holds everything; given latents carry no noise.
 
-    Not towards the beginning: there every block begins at second 0, and so does not stand to the text as in one sequence.
+    Not towards the beginning: there every block begins at second 0, so it stands elsewhere to the text.
     """
     chosen = options(window=99, num_steps=1, guidance_scale=1.0, context_noise=0.2)
     blocks = gap_blocks(
