@@ -82,8 +82,8 @@ def gap_blocks(
     ends = range(gap, gap + num_after)
     if before is None and after is not None:
         pinned = torch.arange(len(seconds)) >= len(seconds) - options.sink
-        made = [range(max(0, stop - options.block), stop) for stop in range(gap, 0, -options.block)]
-        return [block(ends, after), *map(block, made)]
+        backwards = [range(max(0, stop - options.block), stop) for stop in range(gap, 0, -options.block)]
+        return [block(ends, after), *map(block, backwards)]
     if before is None:
         return [block(part) for part in forward_order(gap, options.first_block, options.block).blocks]
     made = forward_order(gap, options.first_block, options.block, num_before).blocks

@@ -141,7 +141,8 @@ def _make(setting: _Setting, memory: Memory, block: Block, number: int) -> Tenso
     if block.origin is not None:
         times, x = times_from(times, block.strength), interpolate(block.origin.to(noise), noise, block.strength)
     scale = options.guidance_of(has_past=len(memory.seconds) > 0)
-    velocity = _velocity(setting, *(_work(setting, memory, block, count) for count in (setting.num_texts, 1)), scale)
+    work, alone = (_work(setting, memory, block, count) for count in (setting.num_texts, 1))
+    velocity = _velocity(setting, work, alone, scale)
     return SAMPLERS[options.sampler](velocity, x, times)
 
 
