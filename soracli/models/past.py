@@ -86,20 +86,22 @@ def window_start(memory: Memory, seconds: Tensor) -> float:
 def shifted(memory: Memory, start: float, end: float, reach: float) -> Past:
     """The past with its times counted from ``start``; text stays where it is.
 
-    What is pinned and lies before stands at 0. What lies behind ``end``, where the block in work ends, comes nearer as
-    a whole if it is farther than what was trained: a place that is arrived at later looks like one that is soon.
+    What is pinned and lies before stands at 0. What is pinned and lies behind ``end``, where the block in work ends,
+    comes nearer as a whole if it is farther than ``reach``: a place that is arrived at later looks like one that is
+    soon. The window stays where it is, on either side of the block.
 
     Args:
         memory: What is remembered.
         start: Of ``window_start``.
         end: Second of the last latent of the block in work.
-        reach: The longest time between two latents that was trained, seconds.
+        reach: How far from the start something pinned may stand, seconds.
     """
-    ahead = memory.seconds > end
-    latest = float(memory.seconds.max()) if len(memory.seconds) else start
-    nearest = float(memory.seconds[ahead].min()) if bool(ahead.any()) else end
-    # Never so near that it stands in the block.
-    closer = min(max(0.0, latest - start - reach), nearest - end)
+    ahead = memory.pinned & (memory.seconds > end)
+    closer = 0.0
+    if bool(ahead.any()):
+        nearest, latest = memory.seconds[ahead].aminmax()
+        # Never so near that it stands in the block.
+        closer = min(max(0.0, float(latest) - start - reach), float(nearest) - end)
     times = (memory.seconds - start - closer * ahead).clamp(min=0)
     coordinates = []
     for place, text in zip(memory.past.coordinates, memory.text_tokens, strict=True):

@@ -27,16 +27,6 @@ def always(prompt: str) -> Prompt:
     return lambda _: prompt
 
 
-def gap_latents(spec: LatentSpec, num_frames: int, has_before: bool) -> int:
-    """Latent frames that are made to fill ``num_frames``, the fewest that do; a beginning holds a single frame."""
-    return -(-num_frames // spec.compression[0]) if has_before else spec.latent_frames_covering(num_frames)
-
-
-def gap_frames(spec: LatentSpec, num_latents: int, has_before: bool) -> int:
-    """Frames that so many made latents hold."""
-    return num_latents * spec.compression[0] if has_before else spec.video_frames(num_latents)
-
-
 def gap_blocks(
     spec: LatentSpec,
     prompt: Prompt,
@@ -50,7 +40,8 @@ def gap_blocks(
     """The blocks of a gap, what is given first.
 
     Made from its beginning to its end; only where nothing but the end is given, towards the beginning, so that what is
-    made always goes on with what is there.
+    made always goes on with what is there. The first ``sink`` latents that are read or made are pinned, and so is an
+    end that is run towards.
 
     Args:
         spec: Of the latents.
@@ -81,7 +72,7 @@ def gap_blocks(
 
     ends = range(gap, gap + num_after)
     if before is None and after is not None:
-        pinned = torch.arange(len(seconds)) >= len(seconds) - options.sink
+        pinned = (torch.arange(len(seconds)) >= gap) & (torch.arange(len(seconds)) < gap + options.sink)
         backwards = [range(max(0, stop - options.block), stop) for stop in range(gap, 0, -options.block)]
         return [block(ends, after), *map(block, backwards)]
     if before is None:

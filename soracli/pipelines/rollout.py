@@ -79,6 +79,7 @@ def roll_out(
         options=options,
         latent_size=latent_size,
         num_texts=2 if guides else 1,
+        # As far as window and block span: a recipe has to train stretches that long in any case.
         reach=model.spec.latent_times(1 + options.window + options.block, fps)[-1],
         seed=seed,
     )
@@ -88,9 +89,11 @@ def roll_out(
             prompt = block.prompt
             memory = _read_texts(setting, [prompt, negative_prompt] if guides else [prompt])
             for earlier in history:  # read beside the old text, so read again beside the new one
-                memory = _remember(setting, memory, earlier)
+                memory = _remember(setting, memory, _work(setting, memory, earlier.block), earlier)
+        work = _work(setting, memory, block)
         if block.given is None:
-            latents, level = _make(setting, memory, block, number), options.context_noise
+            scale = options.guidance_of(has_past=len(memory.seconds) > 0)
+            latents, level = _make(setting, work, block, number, scale), options.context_noise
             yield latents
         else:
             latents, level = block.given.to(model.device), 0.0
@@ -98,7 +101,7 @@ def roll_out(
             if level:
                 latents = noised(options.objective, latents, _noise(setting, block, "context", number), level)
             read = _Read(block, latents, level)
-            memory = _remember(setting, memory, read)
+            memory = _remember(setting, memory, work, read)
             history = [part for one in (*history, read) if (part := _still_there(one, memory)) is not None]
         number += block.given is None
 
@@ -134,20 +137,19 @@ class _Work:
     start: float
 
 
-def _make(setting: _Setting, memory: Memory, block: Block, number: int) -> Tensor:
+def _make(setting: _Setting, work: _Work, block: Block, number: int, scale: float) -> Tensor:
     """The latents of a block, from noise, or from its origin under noise."""
     options, noise = setting.options, _noise(setting, block, "block", number)
     times, x = sampling_times(options.objective, options.num_steps, options.shift), noise
     if block.origin is not None:
         times, x = times_from(times, block.strength), interpolate(block.origin.to(noise), noise, block.strength)
-    scale = options.guidance_of(has_past=len(memory.seconds) > 0)
-    work, alone = (_work(setting, memory, block, count) for count in (setting.num_texts, 1))
+    tokens = _block_tokens(setting, block, work.start, 1)
+    alone = replace(work, context=work.context.first(1), tokens=tokens, num_segments=1)
     velocity = _velocity(setting, work, alone, scale)
     return SAMPLERS[options.sampler](velocity, x, times)
 
 
-def _remember(setting: _Setting, memory: Memory, read: _Read) -> Memory:
-    work = _work(setting, memory, read.block, setting.num_texts)
+def _remember(setting: _Setting, memory: Memory, work: _Work, read: _Read) -> Memory:
     made = _evaluate(setting, work, read.shown, read.level)[1]
     return remember(memory, moved(made, work.start), read.block.seconds, read.block.pinned, setting.options.window)
 
@@ -157,15 +159,15 @@ def _still_there(read: _Read, memory: Memory) -> _Read | None:
     block, kept = read.block, torch.isin(read.block.seconds, memory.seconds)
     if not bool(kept.any()):
         return None
-    part = replace(block, seconds=block.seconds[kept], one_frame=block.one_frame[kept], pinned=block.pinned[kept])
+    part = Block(block.prompt, block.seconds[kept], block.one_frame[kept], block.pinned[kept])
     return _Read(part, read.shown[:, kept.to(read.shown.device)], read.level)
 
 
-def _work(setting: _Setting, memory: Memory, block: Block, num_segments: int) -> _Work:
+def _work(setting: _Setting, memory: Memory, block: Block) -> _Work:
     start = window_start(memory, block.seconds)
     context = setting.model.dit.look_at(shifted(memory, start, float(block.seconds.max()), setting.reach))
-    tokens = _block_tokens(setting, block, start, num_segments)
-    return _Work(context.first(num_segments), tokens, num_segments, start)
+    tokens = _block_tokens(setting, block, start, setting.num_texts)
+    return _Work(context, tokens, setting.num_texts, start)
 
 
 def _velocity(setting: _Setting, work: _Work, alone: _Work, scale: float) -> Velocity:

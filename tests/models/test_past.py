@@ -123,7 +123,13 @@ def test_towards_the_beginning_the_block_comes_first():
 
 @pytest.mark.parametrize(("reach", "places"), [(99.0, [50, 51]), (9.0, [8, 9]), (2.0, [3, 4])])
 def test_an_end_far_ahead_comes_nearer_as_a_whole(reach, places):
-    """Up to what was trained, and never into the block, which ends 2 seconds after the window begins."""
+    """Up to what was trained, and never into the block, which ends 3 seconds after the window begins."""
     memory = memory_of([60.0, 61.0, 10.0, 11.0], [True, True, False, False])
     moved_to = shifted(memory, 10.0, 13.0, reach).coordinates[0][2:, 0].tolist()
     assert moved_to == [*places, 0, 1]
+
+
+def test_only_what_is_pinned_comes_nearer():
+    """Towards the beginning the window lies ahead, too: it stays beside the block however far the end is."""
+    memory = memory_of([40.0, 41.0, 11.0, 12.0], [True, True, False, False])
+    assert shifted(memory, 8.0, 10.0, 7.0).coordinates[0][2:, 0].tolist() == [6, 7, 3, 4]

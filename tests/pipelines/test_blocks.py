@@ -1,13 +1,12 @@
 """Gaps: every latent once, at the times of the frames it holds, what is given first and what is made next to it."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soracli.core.latent_spec import LatentSpec
 from soracli.diffusion.options import SamplingOptions
-from soracli.pipelines.blocks import always, gap_blocks, gap_frames, gap_latents
+from soracli.pipelines.blocks import always, gap_blocks
 
 FPS = 8.0
 SPEC = LatentSpec(channels=2, compression=(4, 8, 8), mean=(0.0, 0.0), std=(1.0, 1.0), vae_hash="x")
@@ -38,8 +37,8 @@ def test_every_latent_once(before, made, after, sink):
     torch.testing.assert_close(seconds[order], torch.tensor(expected))
     single = torch.cat([block.one_frame for block in blocks])[order].nonzero()[:, 0].tolist()
     assert single == ([0, before + made] if after else [0])
-    for block in blocks:  # frames of a block are neighbours in time, but for what is given on both sides
-        if block.given is None:
+    for block in blocks:
+        if block.given is None:  # neighbours in time
             assert float(block.seconds.max() - block.seconds.min()) <= options.first_block * 4 / FPS
 
 
@@ -50,7 +49,8 @@ def test_towards_what_is_given_after():
         (float(block.seconds.max()) for block in blocks[1:]), reverse=True
     )
     assert float(blocks[-1].seconds[0]) == 0 and bool(blocks[-1].one_frame[0])
-    assert blocks[0].pinned.tolist() == [False, True, True]
+    assert blocks[0].pinned.tolist() == [True, True, False]  # next to the gap: what was read first
+    assert not any(bool(block.pinned.any()) for block in blocks[1:])
 
 
 def test_between_all_that_is_given_is_read_at_once():
@@ -79,9 +79,3 @@ def test_the_prompt_is_that_of_the_first_second_of_a_block():
             assert made == ["0.000", f"{(1 + 2 * 4 + 1.5) / FPS:.3f}", f"{(1 + 4 * 4 + 1.5) / FPS:.3f}"]
         else:
             assert made == [f"{(number * 8 + 1.5) / FPS:.3f}" for number in range(3)]
-
-
-@pytest.mark.parametrize(("frames", "has_before", "count"), [(1, True, 1), (4, True, 1), (5, True, 2), (1, False, 1)])
-def test_the_fewest_latents_that_hold_the_frames(frames, has_before, count):
-    assert gap_latents(SPEC, frames, has_before) == count
-    assert gap_frames(SPEC, count, has_before) >= frames
