@@ -1,7 +1,7 @@
 """Framing: whether objects are whole in the frame, how near its middle, and where a text says they stand.
 
 Pixels of objects come from outside: from a judge that looked at a video, or from whoever drew it. An object is whole in
-a frame when it is seen there and none of its pixels lies at the frame's border; what stands in front of it cuts nothing.
+a frame when it is seen there and none of its pixels lies at the frame's border; what stands before it cuts nothing.
 Source: the claim on composition in OpenAI's report (Video generation models as world simulators, 2024): a model trained
 on square crops "sometimes generates videos where the subject is only partially in view". It gives no measure.
 
@@ -124,9 +124,7 @@ def places(member: Tensor) -> Tensor:
     """``(T, N, 2)`` the mean place of each object's pixels ``(T, N, H, W)`` bool; NaN where it has none."""
     height, width = member.shape[2:]
     side = min(height, width)
-    down, across = (
-        (torch.arange(size, dtype=torch.float64) + 0.5 - size / 2) * (2 / side) for size in (height, width)
-    )
+    down, across = ((torch.arange(size, dtype=torch.float64) + 0.5 - size / 2) * (2 / side) for size in (height, width))
     weight = member.to(torch.float64)  # (T, N, H, W)
     area = weight.sum((2, 3))  # (T, N)
     return torch.stack([(weight.sum(2) * across).sum(-1) / area, (weight.sum(3) * down).sum(-1) / area], -1)

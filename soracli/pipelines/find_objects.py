@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -87,12 +88,12 @@ def joined(parts: list[Tensor], starts: list[int], axis: int) -> Tensor:
         axis: The one that they follow each other on.
     """
     side = parts[0].shape[axis]
-    edges = [starts[0], *((one + two + side) // 2 for one, two in zip(starts, starts[1:], strict=False))]
+    edges = [starts[0], *((one + two + side) // 2 for one, two in pairwise(starts))]
     edges.append(starts[-1] + side)
     return torch.cat(
         [
             part.narrow(axis, begin - start, end - begin)
-            for part, start, begin, end in zip(parts, starts, edges, edges[1:], strict=False)
+            for part, start, (begin, end) in zip(parts, starts, pairwise(edges), strict=True)
         ],
         axis,
     )
