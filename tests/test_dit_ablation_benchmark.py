@@ -1,4 +1,4 @@
-"""The DiT's ablation: what arms change, tables of made-up figures by hand, a whole tiny run that goes on and refuses."""
+"""The ablation of the DiT: what arms change, tables of made-up figures by hand, a tiny run that goes on and refuses."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def figures(loss: float, right: int, whole: float | None = None) -> dict[str, An
 
 
 def row(text: str, *names: str) -> list[str]:
-    """Cells of the row that begins with these."""
-    (line,) = (line for line in text.splitlines() if line.startswith(f"| {' | '.join(names)} |"))
+    """Cells of the first row that begins with these."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {' | '.join(names)} |"))
     return [part.strip() for part in line.strip("|").split("|")][len(names) :]
 
 
