@@ -4,7 +4,8 @@ Every pixel of an object says which colour it has and where its object's middle 
 agree are one object, also when another one stands in front and cuts it in two. Objects of one colour are followed from
 frame to frame by the nearest expected place.
 
-Axes: T frames, M side of the maps; places in half sides of the frame, to the right and down from its middle.
+Axes: T frames, M sides of the maps, which need not be equal; places in half shorter sides of the frame, to the right
+and down from its middle.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ REACH = 0.15
 MOST_OF_ONE_COLOUR = 6
 """Objects of one colour that are told apart in a frame."""
 _CELL = 0.05
+_FARTHEST = 1.5
+"""Votes beyond this many half sides of a square count there."""
 GATE = 0.8
 """How far from where it was, or where it was going, an object may be found in the next frame: bounces are fast."""
 FEWEST_FRAMES = 4
@@ -66,7 +69,7 @@ def track_objects(there: Tensor, colour: Tensor, centre: Tensor) -> tuple[Tensor
         seen first.
     """
     tracks: list[_Track] = []
-    scale = (there.shape[-1] / 64) ** 2
+    scale = (min(there.shape[1:]) / 64) ** 2
     for frame in range(len(there)):
         found = _objects_in_frame(there[frame], colour[frame], centre[frame], scale)
         _extend(tracks, found, frame)
@@ -106,7 +109,7 @@ def _without_fragments(found: list[tuple[int, Tensor, Tensor]]) -> list[tuple[in
         area = int(pixels.sum())
         for number, (other, place, taken) in enumerate(kept):
             whole = int(taken.sum())
-            radius = 2 * (whole / math.pi) ** 0.5 / len(taken)
+            radius = 2 * (whole / math.pi) ** 0.5 / min(taken.shape)
             apart = float((middle - place).norm())
             own = colour == other and area < 0.5 * whole and apart < max(1.5 * REACH, radius)
             edge = colour != other and area < 0.15 * whole and apart < 0.1
@@ -123,8 +126,9 @@ def _group(left: Tensor, centre: Tensor, scale: float) -> list[tuple[Tensor, Ten
     groups: list[tuple[Tensor, Tensor]] = []
     rows, columns = left.nonzero(as_tuple=True)
     votes = centre[:, rows, columns].T
+    farthest = _FARTHEST * max(left.shape) / min(left.shape)
     while len(rows) >= FEWEST_PIXELS * scale and len(groups) < MOST_OF_ONE_COLOUR:
-        middle = _densest(votes)
+        middle = _densest(votes, farthest)
         near = (votes - middle).norm(dim=-1) < REACH
         middle = votes[near].mean(0)
         # A large object's votes are further apart, so its reach grows with its area.
@@ -139,10 +143,10 @@ def _group(left: Tensor, centre: Tensor, scale: float) -> list[tuple[Tensor, Ten
     return groups
 
 
-def _densest(votes: Tensor) -> Tensor:
-    """The mean ``(2,)`` of the votes ``(n, 2)`` in the fullest 3x3 cells of a coarse grid."""
-    cells = ((votes.clamp(-1.5, 1.5) + 1.5) / _CELL).long()
-    side = round(3 / _CELL) + 1
+def _densest(votes: Tensor, farthest: float) -> Tensor:
+    """The mean ``(2,)`` of the votes ``(n, 2)`` in the fullest 3x3 cells of a coarse grid up to ``farthest``."""
+    cells = ((votes.clamp(-farthest, farthest) + farthest) / _CELL).long()
+    side = round(2 * farthest / _CELL) + 1
     counts = torch.bincount(cells[:, 0] * side + cells[:, 1], minlength=side * side).view(1, 1, side, side)
     around = functional.avg_pool2d(counts.float(), 3, stride=1, padding=1).flatten()
     best = int(around.argmax())

@@ -38,24 +38,45 @@ def judge_input(judge: Judge, frames: Tensor, fps: float) -> Tensor:
     Raises:
         DataError: If there are fewer than four.
     """
+    height, width = frames.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return scaled_square(judge, frames[picked_frames(judge, len(frames), fps)], top, left)
+
+
+def picked_frames(judge: Judge, num_frames: int, fps: float) -> list[int]:
+    """Numbers of the frames that a judge looks at, of so many.
+
+    Raises:
+        DataError: If there are fewer than four.
+    """
     config = judge.config
     wanted = [round(number * config.seconds_between * fps) for number in range(config.num_frames)]
-    picked = [number for number in wanted if number < len(frames)]
+    picked = [number for number in wanted if number < num_frames]
     if len(picked) < _FEWEST_FRAMES:
         needed = (_FEWEST_FRAMES - 1) * config.seconds_between
         raise DataError(
-            f"a video of {len(frames)} frames at {fps:g} fps is too short to be judged: it needs more than {needed:g} s"
+            f"a video of {num_frames} frames at {fps:g} fps is too short to be judged: it needs more than {needed:g} s"
         )
-    chosen = frames[picked].permute(0, 3, 1, 2).float() / 127.5 - 1
-    height, width = chosen.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = chosen[:, :, top : top + side, left : left + side]
-    if side == config.side:
+    return picked
+
+
+def scaled_square(judge: Judge, frames: Tensor, top: int, left: int) -> Tensor:
+    """``(T, 3, S, S)`` in [-1, 1], what a judge sees of frames ``(T, H, W, 3)`` uint8: one square of them.
+
+    Args:
+        judge: S is its side.
+        frames: The square's side is the shorter of theirs.
+        top: First row of the square.
+        left: First column of it.
+    """
+    side, wanted = min(frames.shape[1:3]), judge.config.side
+    square = frames[:, top : top + side, left : left + side].permute(0, 3, 1, 2).float() / 127.5 - 1
+    if side == wanted:
         return square
-    if side > config.side:
-        return functional.interpolate(square, (config.side, config.side), mode="area")
-    return functional.interpolate(square, (config.side, config.side), mode="bilinear", align_corners=False)
+    if side > wanted:
+        return functional.interpolate(square, (wanted, wanted), mode="area")
+    return functional.interpolate(square, (wanted, wanted), mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()

@@ -47,20 +47,24 @@ class VideoMaker:
         return max(1, round(seconds * self.fps))
 
 
-def open_model(model: Path, device: torch.device, adapter: Path | None = None) -> VideoMaker:
+def open_model(
+    model: Path, device: torch.device, adapter: Path | None = None, size: tuple[int, int] | None = None
+) -> VideoMaker:
     """A model at the settings of ``sora generate`` without options.
 
     Args:
         model: A model folder or a finished run.
         device: Where to compute.
         adapter: An adapter trained on it, if any.
+        size: Height and width, as ``--size`` would say; the model's own if None.
 
     Raises:
+        UsageError: If the size does not fit the model; names the nearest that does.
         ArtifactError: If there is no whole model, or the adapter is one of another.
 
     ``make`` raises NumericsError when the model's numbers are not finite.
     """
-    plan = plan_generation("a video", model=model, seed=0, adapter=adapter)
+    plan = plan_generation("a video", model=model, seed=0, adapter=adapter, size=size)
     dtype = choose_dtype("auto", device)
     set_threads(0)
     generator = load_generator(model, device)
