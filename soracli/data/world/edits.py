@@ -87,6 +87,11 @@ class Edit:
         """Whether the edited video is the other one from its end to its beginning."""
         return self.kind == "reverse"
 
+    @property
+    def shows_at_once(self) -> bool:
+        """Whether the first frame alone shows it."""
+        return self.kind in _STILL_KINDS
+
 
 def draw_edit(seed: int, index: int, *, seconds: float, split: Split = "train") -> Edit:
     """Draw edit ``index`` of the world ``seed``; each kind is as likely, where the scene has room for it.

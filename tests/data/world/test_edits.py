@@ -33,9 +33,14 @@ seeds = st.integers(0, 2**63 - 1)
 splits = st.sampled_from(("train", "held_out", "any"))
 
 
+def about(edit: Edit) -> int:
+    assert edit.number is not None
+    return edit.number
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, index=st.integers(0, 10**6), split=splits, seconds=st.sampled_from([0.0, 0.5]))
-def test_one_thing_changes(seed, index, split, seconds):
+def test_one_thing_changes(seed: int, index: int, split: Split, seconds: float) -> None:
     edit = draw_edit(seed, index, split=split, seconds=seconds)
     assert edit == draw_edit(seed, index, split=split, seconds=seconds)
     before, after = edit.before, edit.after
@@ -79,14 +84,14 @@ def test_one_thing_changes(seed, index, split, seconds):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, index=st.integers(0, 10**6), choice=st.integers(0, 99), moving=st.booleans())
-def test_words_say_what_is_changed_and_of_what(seed, index, choice, moving):
+def test_words_say_what_is_changed_and_of_what(seed: int, index: int, choice: int, moving: bool) -> None:
     """Read back by looking for words alone."""
     edit = draw_edit(seed, index, seconds=0.2 if moving else 0.0)
     text = instruct(edit, random.Random(choice), moving=moving)
     assert text == instruct(edit, random.Random(choice), moving=moving)
     words = set(text.split())
     if edit.kind in ("colour", "shape", "size", "remove"):
-        item = edit.before.objects[edit.number]
+        item = edit.before.objects[about(edit)]
         meant = [
             other
             for other in edit.before.objects
@@ -94,27 +99,27 @@ def test_words_say_what_is_changed_and_of_what(seed, index, choice, moving):
         ]
         assert meant == [item] and (f"the {item.shape}" in text or f"the {item.colour} {item.shape}" in text)
     if edit.kind == "colour":
-        assert edit.after.objects[edit.number].colour in words
+        assert edit.after.objects[about(edit)].colour in words
     elif edit.kind == "shape":
-        assert f"a {edit.after.objects[edit.number].shape}" in text
+        assert f"a {edit.after.objects[about(edit)].shape}" in text
     elif edit.kind == "size":
         more = {"small": {"smaller", "shrink"}, "large": {"bigger", "enlarge"}}
         said = {size for size in SIZES if words & {*SIZE_WORDS[size], *more[size]}}
-        assert said == {edit.after.objects[edit.number].size}
+        assert said == {edit.after.objects[about(edit)].size}
     elif edit.kind == "add":
-        item = edit.after.objects[edit.number]
+        item = edit.after.objects[about(edit)]
         assert f"{item.colour} {item.shape}" in text and words & set(SIZE_WORDS[item.size])
         assert ("that" in words) == (moving and item.motion != "rest")
     elif edit.kind == "ground":
         assert {ground for ground in GROUNDS if ground in words} == {edit.after.ground}
         assert any(text.endswith(phrase) for phrase in GROUND_WORDS[edit.after.ground])
     elif edit.kind == "camera":
-        said = {side for side in ("left", "right") if side in words}
-        assert said == {side for side in ("left", "right") if side in edit.after.camera}
+        sides = {side for side in ("left", "right") if side in words}
+        assert sides == {side for side in ("left", "right") if side in edit.after.camera}
         assert "camera" in words and edit.after.camera in CAMERAS
 
 
-def test_objects_that_are_alike_have_no_name():
+def test_objects_that_are_alike_have_no_name() -> None:
     for index in range(300):
         scene = sample_scene(3, index, num_objects=3)
         for number, item in enumerate(scene.objects):
@@ -125,12 +130,12 @@ def test_objects_that_are_alike_have_no_name():
             assert (f"the {item.colour} {item.shape}" in names) == (twins == 1)
 
 
-def test_every_kind_is_drawn():
+def test_every_kind_is_drawn() -> None:
     moving = Counter(draw_edit(1, index, seconds=0.05).kind for index in range(250))
     assert set(moving) == set(EDIT_KINDS) and min(moving.values()) > 5
     still = Counter(draw_edit(1, index, seconds=0).kind for index in range(400))
     assert set(still) == set(EDIT_KINDS) - {"camera", "reverse"}
-    seen = {(edit.before.objects[edit.number].shape, edit.after.objects[edit.number].shape)
+    seen = {(edit.before.objects[about(edit)].shape, edit.after.objects[about(edit)].shape)
             for edit in (draw_edit(1, index, seconds=0) for index in range(400)) if edit.kind == "shape"}  # fmt: skip
     assert len(seen) == len(SHAPES) * (len(SHAPES) - 1)
 
@@ -141,7 +146,7 @@ def of_kind(kind: str, seconds: float = 1.0, where: Callable[[Edit], bool] = lam
 
 
 @pytest.mark.parametrize("kind", ["size", "add", "remove"])
-def test_the_others_go_the_same_way(kind):
+def test_the_others_go_the_same_way(kind: str) -> None:
     """Simulated once more, each scene by itself."""
     times = torch.linspace(0, 1, 21)
     checked = 0
@@ -157,7 +162,7 @@ def test_the_others_go_the_same_way(kind):
     assert checked
 
 
-def test_an_edit_that_would_push_others_is_not_made(monkeypatch):
+def test_an_edit_that_would_push_others_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check some would."""
     monkeypatch.setattr(module, "_others_stay", lambda edit, seconds: True)
     pushed = [draw_edit(9, index, seconds=4.0) for index in range(150)]
@@ -166,7 +171,7 @@ def test_an_edit_that_would_push_others_is_not_made(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
-def test_pixels_that_an_edit_is_not_about_stay(kind):
+def test_pixels_that_an_edit_is_not_about_stay(kind: str) -> None:
     one_object = kind not in ("remove", "add")
     edit = of_kind(kind, where=lambda edit: len(edit.before.objects) == (1 if one_object else 2 - (kind == "add")))
     times = torch.arange(5) / 4
@@ -187,14 +192,14 @@ def test_pixels_that_an_edit_is_not_about_stay(kind):
         assert 0.002 < float(changed.float().mean()) < 0.5
 
 
-def test_facts_are_plain_and_say_what_stays():
+def test_facts_are_plain_and_say_what_stays() -> None:
     edit = of_kind("colour")
     told = json.loads(json.dumps(edit_facts(edit)))
     assert told["kind"] == "colour" and told["number"] == edit.number
-    assert told["kept"]["objects"][edit.number] == ["shape", "size", "motion"]
+    assert told["kept"]["objects"][about(edit)] == ["shape", "size", "motion"]
     assert told["kept"]["ground"] and told["kept"]["camera"] and told["kept"]["count"]
     colours = [told[part]["objects"][edit.number]["colour"] for part in ("before", "after")]
-    assert colours == [scene.objects[edit.number].colour for scene in (edit.before, edit.after)]
+    assert colours == [scene.objects[about(edit)].colour for scene in (edit.before, edit.after)]
     assert colours[0] != colours[1]
     assert edit_facts(of_kind("remove"))["kept"]["count"] is False
     turning = of_kind("reverse", where=lambda edit: edit.before.camera != "still")
