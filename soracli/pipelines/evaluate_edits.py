@@ -1,7 +1,7 @@
 """Whether edits do what their instruction asks and nothing else, judged beside the true edit and beside no edit at all.
 
-What is asked is known from the pair (``data.world.edits``): one thing must change, all else that a judge can say must be
-as it was. A reversed motion is one that no words tell: there the frames themselves say whether they are nearer to the
+What is asked is known from the pair (``data.world.edits``): one thing must change, all else that a judge can say must
+be as it was. A reversed motion is one that no words tell: there the frames themselves say whether they are nearer to the
 source from its end to its beginning than to the source.
 """
 
@@ -235,6 +235,6 @@ def _protocol(count: int, seconds: float, fps: float, height: int, width: int, s
         f"{count} edits of scenes of the world {WORLD_SEEDS + seed}, which no training draws, of any combination, each "
         f"kind about as often; case i edited with seed {seed} + i, {seconds:g} s at {fps:g} fps, {width}x{height}; "
         "changed: the judge sees what was asked for (reversed: nearer, in mean absolute error, to the source backwards "
-        "than to the source); kept: it sees all else as it was, in all objects, matched one to one; in brackets Wilson's "
-        "95 % intervals; beside it the judge on the true edits and on the unchanged sources"
+        "than to the source); kept: it sees all else as it was, in all objects, matched one to one; in brackets "
+        "Wilson's 95 % intervals; beside it the judge on the true edits and on the unchanged sources"
     )
