@@ -1,8 +1,8 @@
 """Whether edits do what their instruction asks and nothing else, judged beside the true edit and beside no edit at all.
 
 What is asked is known from the pair (``data.world.edits``): one thing must change, all else that a judge can say must
-be as it was. A reversed motion is one that no words tell: there the frames themselves say whether they are nearer to the
-source from its end to its beginning than to the source.
+be as it was. A reversed motion is one that no words tell: there the frames themselves say whether they are nearer to
+the source from its end to its beginning than to the source.
 """
 
 from __future__ import annotations
