@@ -102,10 +102,13 @@ def show(
 
 
 def _plan_text(plan: LatentsPlan) -> str:
+    has_edits = plan.edit_videos + plan.edit_images > 0
+    edits = [f"edits: {plan.edit_videos} videos, {plan.edit_images} images"] if has_edits else []
     return "\n".join(
         [
             f"vae: {plan.vae}, {plan.channels} channels at {'x'.join(map(str, plan.compression))}",
             f"world: {plan.world_videos} videos, {plan.world_images} images; clips: {plan.clips}",
+            *edits,
             f"size: about {plan.num_bytes / 2**20:.1f} MiB in {plan.shards} shards, on {plan.device}",
             f"out: {plan.out} ({plan.shards_made} shards are there)",
         ]

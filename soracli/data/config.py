@@ -108,6 +108,21 @@ class WorldLatentsConfig(Section):
     one's own. If there are any, ``seconds``, ``fps``, ``height`` and ``width`` above are not looked at."""
 
 
+class WorldEditsConfig(WorldLatentsConfig):
+    """Pairs of scenes to cache, before and after an edit, with the instruction that leads from one to the other."""
+
+    videos: int = Field(0, ge=0)
+    """Pairs cached as videos."""
+    images: int = Field(0, ge=0)
+    """Further pairs cached as single pictures, of edits that one picture shows."""
+    seed: int = Field(12, ge=0)
+    """Which world; edits are measured on others."""
+    seconds: float = Field(4.0, gt=0, le=60)
+    """Length of a video; all objects that an edit is not about go the same way so long."""
+    captions: int = Field(6, ge=1, le=64)
+    """Phrasings of each instruction."""
+
+
 class ClipLatentsConfig(Section):
     """How the clips of a manifest are read before they are cached."""
 
@@ -145,6 +160,9 @@ class LatentSamplesConfig(Section):
     """Share of samples that are single pictures: images, or the first frame of a video."""
     world_share: float = Field(0.75, ge=0, le=1)
     """Share of samples from the world, if the cache holds both it and clips."""
+    edit_share: float = Field(0.0, ge=0, le=1)
+    """Share of samples that are edits, with what they are an edit of and the instruction: pairs of ``[world_edits]``,
+    for a model with ``dit.edits``."""
     latent_frames: tuple[int, ...] = (5, 13)
     """Lengths of video samples, latent frames; each is drawn as often."""
     middle_share: float = Field(0.35, ge=0, le=1)

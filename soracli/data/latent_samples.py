@@ -21,7 +21,8 @@ class LatentSample:
         seconds: ``(T,)`` time of each latent frame, the first of the stretch at 0.
         one_frame: ``(T,)`` bool, whether it holds a single frame.
         begins: Whether the stretch begins where its video begins.
-        caption: Its text.
+        caption: Its text; of an edit the instruction.
+        source: ``(C, T, H, W)`` what it is an edit of, frame for frame; None if it is none.
     """
 
     latents: Tensor
@@ -29,6 +30,7 @@ class LatentSample:
     one_frame: Tensor
     begins: bool
     caption: str
+    source: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class LatentSampler:
         """Sort the entries.
 
         Raises:
-            DataError: If the cache is empty, or holds only pictures where videos are wanted.
+            DataError: If the cache is empty, or holds only pictures, or no edits, where videos or edits are wanted.
         """
         self.cache, self.config = cache, config
         self._by_source = [
@@ -72,8 +74,26 @@ class LatentSampler:
         self._videos = [[entry for entry in entries if entry.shape[1] > 1] for entries in self._by_source]
         if not cache.entries:
             raise DataError(f"{cache.folder} holds no latents: run sora latents cache")
+        self._edits = [entry for entry in cache.entries if entry.paired and entry.shape[1] > 1]
+        self._still_edits = [entry for entry in cache.entries if entry.paired and entry.still_captions]
+        self._check_edits()
+        if config.edit_share == 1:
+            return
+        if not any(self._by_source):
+            raise DataError(f"{cache.folder} holds edits only: set samples.edit_share = 1, or cache other videos too")
         if config.image_share < 1 and not any(self._videos):
             raise DataError(f"{cache.folder} holds pictures only: set samples.image_share = 1, or cache videos")
+
+    def _check_edits(self) -> None:
+        config = self.config
+        needed = [("videos", self._edits)] if config.image_share < 1 else []
+        needed += [("images", self._still_edits)] if config.image_share or config.images_first else []
+        for kind, entries in needed if config.edit_share else ():
+            if not entries:
+                raise DataError(
+                    f"samples.edit_share = {config.edit_share:g}, but {self.cache.folder} holds no such edits: "
+                    f"cache some with sora latents cache --set world_edits.{kind}=1000"
+                )
 
     def sample(self, generator: torch.Generator, *, pictures_only: bool = False) -> LatentSample:
         """Draw one sample.
@@ -93,14 +113,17 @@ class LatentSampler:
         """
         config = self.config
         picture = _uniform(generator) < (1.0 if pictures_only else config.image_share)
-        groups = self._by_source if picture else self._videos
-        from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
-        entries = groups[0] if from_world else groups[1]
+        if config.edit_share and _uniform(generator) < config.edit_share:
+            entries = self._still_edits if picture else self._edits
+        else:
+            groups = self._by_source if picture else self._videos
+            from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
+            entries = groups[0] if from_world else groups[1]
         entry = entries[_integer(generator, len(entries))]
         start, count, captions = 0, 1, entry.still_captions
         if not picture:
             wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
-            count, captions = min(wanted, entry.shape[1]), entry.captions
+            count, captions = entry.shape[1] if entry.whole else min(wanted, entry.shape[1]), entry.captions
             room = entry.shape[1] - count
             middle = room > 0 and count > 1 and _uniform(generator) < config.middle_share
             start = 1 + _integer(generator, room) if middle else 0
@@ -115,12 +138,14 @@ class LatentSampler:
         one_frame[0] = choice.start == 0
         top, left = ((whole - shown) // 2 for whole, shown in zip(choice.entry.shape[2:], choice.size, strict=True))
         rows, columns = slice(top, top + choice.size[0]), slice(left, left + choice.size[1])
+        shown = (slice(None), slice(choice.start, stop), rows, columns)
         return LatentSample(
-            latents=self.cache.latents(choice.entry)[:, choice.start : stop, rows, columns],
+            latents=self.cache.latents(choice.entry)[shown],
             seconds=times - times[0],
             one_frame=one_frame,
             begins=choice.start == 0,
             caption=choice.caption,
+            source=self.cache.source_latents(choice.entry)[shown] if choice.entry.paired else None,
         )
 
 

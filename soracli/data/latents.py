@@ -3,7 +3,8 @@
 ::
 
     latents/latents.json             format, LatentSpec, statistics of what is cached
-    latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16
+    latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16; of an edit also
+                                     "0.source", what it is an edit of
     latents/shards/HASH.json         a record an entry: what it is, captions, rate, length
 
 A shard's name is the hash of all that decides its content: the entries, how they were decoded, the VAE and the format.
@@ -30,7 +31,7 @@ from soracli.core.files import finish_file, write_json_atomic
 from soracli.core.latent_spec import LatentSpec
 
 FORMAT = 1
-Source = Literal["world", "clips"]
+Source = Literal["world", "clips", "world_edits"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Entry:
     Attributes:
         shard: Name of its shard.
         number: Its number there.
-        source: The world or a manifest.
+        source: The world, a manifest, or the world's edits.
         name: Which scene or clip.
         fps: Frames a second.
         shape: ``(C, T, H, W)`` of its latents.
         captions: Texts of the moving picture.
         still_captions: Texts of its first frame.
+        paired: Whether there are latents of as many frames and the same size that it is an edit of.
+        whole: Whether it is only true of all its frames together.
     """
 
     shard: str
@@ -56,6 +59,8 @@ class Entry:
     shape: tuple[int, int, int, int]
     captions: tuple[str, ...]
     still_captions: tuple[str, ...]
+    paired: bool = False
+    whole: bool = False
 
 
 def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
@@ -69,28 +74,42 @@ def has_shard(folder: Path, name: str) -> bool:
     return all((folder / "shards" / f"{name}.{suffix}").is_file() for suffix in ("json", "safetensors"))
 
 
-def write_shard(folder: Path, name: str, latents: Sequence[Tensor], records: Sequence[Mapping[str, Any]]) -> None:
+def write_shard(
+    folder: Path,
+    name: str,
+    latents: Sequence[Tensor],
+    records: Sequence[Mapping[str, Any]],
+    sources: Sequence[Tensor] = (),
+) -> None:
     """Write a shard; its record comes last, so a shard with a record is whole.
 
     Args:
         folder: The cache.
         name: Of ``shard_name``.
         latents: Normalised latents ``(C, T, H, W)``.
-        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``.
+        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, and ``whole`` if it is.
+        sources: What each of them is an edit of, of the same shape; empty if they are no edits.
 
     Raises:
         MachineError: If the disk is full or cannot be written.
+        ValueError: If a source has another shape than what is made of it.
     """
     path = folder / "shards" / f"{name}.safetensors"
     part = path.with_suffix(".part")
+    tensors = {str(number): value for number, value in enumerate(latents)}
+    for number, (value, source) in enumerate(zip(latents, sources, strict=True) if sources else ()):
+        if value.shape != source.shape:
+            raise ValueError(f"latents {tuple(value.shape)} cannot be an edit of {tuple(source.shape)}")
+        tensors[f"{number}.source"] = source
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({str(number): value.half().contiguous() for number, value in enumerate(latents)}, part)
+        save_file({key: value.half().contiguous() for key, value in tensors.items()}, part)
         finish_file(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error}") from error
-    entries = [{**record, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)]
+    paired = {"paired": True} if sources else {}
+    entries = [{**record, **paired, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)]
     write_json_atomic(path.with_suffix(".json"), entries)
 
 
@@ -142,6 +161,8 @@ class LatentCache:
                     shape=tuple(record["shape"]),
                     captions=tuple(record["captions"]),
                     still_captions=tuple(record["still_captions"]),
+                    paired=bool(record.get("paired", False)),
+                    whole=bool(record.get("whole", False)),
                 )
                 for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
             ]
@@ -156,6 +177,17 @@ class LatentCache:
         Raises:
             ArtifactError: If the shard is damaged.
         """
+        return self._read(entry, str(entry.number))
+
+    def source_latents(self, entry: Entry) -> Tensor:
+        """What a paired entry is an edit of, as ``latents``.
+
+        Raises:
+            ArtifactError: If the shard is damaged.
+        """
+        return self._read(entry, f"{entry.number}.source")
+
+    def _read(self, entry: Entry, key: str) -> Tensor:
         if entry.shard not in self._tensors:
             path = self.folder / "shards" / f"{entry.shard}.safetensors"
             try:
@@ -165,7 +197,7 @@ class LatentCache:
                 raise ArtifactError(
                     f"{path} is missing or damaged ({error}): remove it and run sora latents cache again"
                 ) from error
-        latents = self._tensors[entry.shard].get(str(entry.number))
+        latents = self._tensors[entry.shard].get(key)
         if latents is None or tuple(latents.shape) != entry.shape:
             raise ArtifactError(
                 f"shard {entry.shard} does not hold what its record says: remove it and run sora latents cache again"

@@ -23,6 +23,9 @@ class FlowConfig(Section):
     once for all of them, so more is learnt of a sample for little more."""
     text_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of samples that see no text: they make classifier-free guidance possible."""
+    edit_dropout: float = Field(0.05, ge=0, le=1 / 3)
+    """Share of edits that see no instruction, share that see no source, and share that see neither, each: what makes
+    guidance of two scales possible. InstructPix2Pix has 0.05; ``text_dropout`` is of other samples."""
     context_noise: float = Field(0.15, ge=0, lt=1)
     """Half of the samples have noise up to this level on what is already there, so that the model forgives its own
     errors over a minute. It is told the level."""

@@ -93,3 +93,21 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
         scale: 1 is the conditional velocity alone; more goes further from the unconditional one.
     """
     return unconditional + scale * (conditional - unconditional)
+
+
+def guided_by_two(
+    unconditional: Tensor, with_source: Tensor, with_both: Tensor, *, source_scale: float, text_scale: float
+) -> Tensor:
+    """Guidance by a source and an instruction at scales of their own: ``p(x) p(s | x)^source p(i | x, s)^text``.
+
+    Source: InstructPix2Pix (Brooks et al. 2022, arXiv:2211.09800, equation 3).
+
+    Args:
+        unconditional: Velocity with neither.
+        with_source: Velocity with the source and no text, or a negative one.
+        with_both: Velocity with the source and the instruction.
+        source_scale: How much the source counts; 1 is as trained. Theirs is 1.2 to 1.5.
+        text_scale: How much the instruction counts beyond the source; 1 is as trained. Theirs is 7.5.
+    """
+    towards_source, towards_text = with_source - unconditional, with_both - with_source
+    return unconditional + source_scale * towards_source + text_scale * towards_text

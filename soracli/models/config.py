@@ -324,6 +324,8 @@ class DiTConfig(Section):
     """The feed-forward layers' GELU; ``tanh`` is DiT's approximation, several times slower on CPUs."""
     self_conditioned: bool = False
     """Whether there is an input for what the model itself said last of the data (``flow.self_conditioning``)."""
+    edits: bool = False
+    """Whether there is an input for a video that the one being made is an edit of (``samples.edit_share``)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -85,6 +85,8 @@ class DiT(nn.Module):
         patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2] * latent_channels
         self.patch_embed = nn.Linear(patch, dim)
         self.estimate_embed = nn.Linear(patch, dim, bias=False) if config.self_conditioned else None
+        # What marks the tokens of a source; without a mark they would be context of the video that is made.
+        self.source_embed = nn.Parameter(torch.zeros(dim)) if config.edits else None
         self.text_embed = nn.Linear(text_width, dim)
         self.kind_embed = nn.Embedding(3, dim)
         self.time_embed = NumberEmbedding(dim)
@@ -167,7 +169,8 @@ class DiT(nn.Module):
             Velocities ``(Ln, P)`` of the wanted tokens, and this sequence's own keys and values.
 
         Raises:
-            ValueError: With cross-attention, if there is a text both in the sequence and in the context.
+            ValueError: With cross-attention, if there is a text both in the sequence and in the context; without
+                ``dit.edits``, if there is a source.
         """
         text = self.text_embed(text_states)  # (Lt, D)
         video = self.patch_embed(tokens.patches.to(text.dtype)) if len(tokens.patches) else text[:0]  # (Lv, D)
@@ -179,6 +182,10 @@ class DiT(nn.Module):
             texts = self._read_texts(text, tokens.text_lengths, context)
             tokens, text, text_lengths = without_text(tokens), text[:0], (0,) * len(tokens.segments)
         x = torch.cat([text, video])[tokens.order] + self.kind_embed(tokens.kind)  # (L, D)
+        if self.source_embed is not None:
+            x = x + tokens.of_source[:, None] * self.source_embed  # (L, D)
+        elif bool(tokens.of_source.any()):
+            raise ValueError("a source, but this DiT was not made to edit: dit.edits = false")
 
         noise, step, guidance = tokens.conditions.unbind(-1)  # 3 (R,)
         condition = self.time_embed(noise) + self.step_embed(step) + self.guidance_embed(guidance)  # (R, D)

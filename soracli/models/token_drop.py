@@ -2,8 +2,8 @@
 
 Source: NaViT (Dehghani et al. 2023, arXiv:2307.06304, section 3.2 and appendix B.1): the share that is dropped is
 drawn for each sample, ``d = u d_max`` with u from a beta distribution of variance ``0.3 mean (1 - mean)``. Differs from
-the source: text and clean context always stay, because samplers always see them whole; at least one token of a noisy
-piece stays; and the dropped tokens of a diffusion model take their loss with them.
+the source: text and clean context, with what an edit begins from, always stay, because samplers always see them whole;
+at least one token of a noisy piece stays; and the dropped tokens of a diffusion model take their loss with them.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def drop_tokens(tokens: Tokens, kept: Sequence[Tensor]) -> Tokens:
         kind=tokens.kind[stays],
         coordinates=tokens.coordinates[stays],
         grid=tokens.grid[stays],
+        of_source=tokens.of_source[stays],
         row=tokens.row[stays],
         segments=segments,
         wanted=wanted[stays].nonzero()[:, 0],

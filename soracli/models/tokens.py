@@ -4,7 +4,8 @@ Axes: C channels, T latent frames, H rows, W columns of latents; L tokens of all
 
 A piece is a few latent frames that are seen or made together. A clean piece is given or already made; a noisy one is
 being made. Attention is causal in the order of generation, not in time: text sees text; a clean piece sees text and
-the clean pieces up to its own block; a noisy piece sees text, the clean pieces of earlier blocks, and itself. In
+the clean pieces up to its own block; a noisy piece sees text, the clean pieces of earlier blocks, and itself. What a
+video is an edit of is a clean piece before all blocks, its source: it sees text and itself, and all others see it. In
 training a clean and one or more noisy copies of a block stand in one sequence, so one pass trains every block (teacher
 forcing), at several noise levels for one reading of text and context; when sampling, what came before is held as keys
 and values and only the piece in work is here.
@@ -25,6 +26,8 @@ from soracli.models.layers.rope import PIXELS_PER_UNIT
 
 TEXT, ONE_FRAME, MANY_FRAMES = 0, 1, 2
 """Kinds of tokens: text, a latent that holds one frame, a latent that holds several."""
+TEXT_BLOCK, SOURCE_BLOCK = -1, 0
+"""Places before all blocks in the order of generation: that of the text, and that of a source."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Piece:
         seconds: ``(T,)`` time of each latent frame.
         one_frame: ``(T,)`` bool, whether it holds a single frame.
         t: ``(T,)`` noise level, 0 data to 1 noise.
-        block: Place in the order of generation, from 1.
+        block: Place in the order of generation, from 1; ``SOURCE_BLOCK`` makes it the source that the sample is an
+            edit of, clean and at the same seconds and places as the frames that are made of it.
         clean: Whether it is context; the others are predicted.
         copy: Which noisy copy of its block; copies do not see one another.
     """
@@ -49,6 +53,11 @@ class Piece:
     clean: bool
     copy: int = 0
 
+    @property
+    def is_source(self) -> bool:
+        """Whether it is what the sample is an edit of."""
+        return self.block == SOURCE_BLOCK
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -56,7 +65,7 @@ class Sample:
 
     Attributes:
         text: ``(n,)`` token numbers; empty when the text is already in the keys and values.
-        pieces: In any order; each block at most once clean and once in every noisy copy.
+        pieces: In any order; each block at most once clean and once in every noisy copy, and at most one source.
         step_size: For few-step models: how far one step goes, 0 (ordinary) to 1.
         guidance: For models with guidance folded in: ``1 - 1 / guidance_scale``, 0 for none.
     """
@@ -82,6 +91,7 @@ class Tokens:
         segments: One a sample.
         wanted: ``(Ln,)`` places in the sequence of tokens to predict.
         grid: ``(L, 4)`` row and column of each patch in its frame, and how many rows and columns that has; 0 for text.
+        of_source: ``(L,)`` bool, whether a token is of a source.
     """
 
     text: Tensor
@@ -95,6 +105,7 @@ class Tokens:
     segments: tuple[Segment, ...]
     wanted: Tensor
     grid: Tensor
+    of_source: Tensor
 
     def to(self, device: torch.device) -> Tokens:
         """The same on another device."""
@@ -118,6 +129,7 @@ class _Parts:
     conditions: list[Tensor] = field(default_factory=list)
     wanted: list[Tensor] = field(default_factory=list)
     grid: list[Tensor] = field(default_factory=list)
+    of_source: list[Tensor] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
 
 
@@ -132,7 +144,7 @@ def pack_tokens(
         pixels_per_latent: Rows and columns of pixels under one latent.
 
     Raises:
-        ValueError: If latents are no multiple of the patch.
+        ValueError: If latents are no multiple of the patch, or a source is noisy.
     """
     parts = _Parts()
     rows = 0
@@ -145,10 +157,13 @@ def pack_tokens(
         parts.row.append(torch.full((count,), rows))
         parts.wanted.append(torch.zeros(count, dtype=torch.bool))
         parts.grid.append(torch.zeros(count, 4, dtype=torch.long))
+        parts.of_source.append(torch.zeros(count, dtype=torch.bool))
         parts.conditions.append(torch.tensor([[0.0, sample.step_size, sample.guidance]]))
         rows += 1
-        lengths, blocks, clean, copies = [count], [0], [True], [0]
+        lengths, blocks, clean, copies = [count], [TEXT_BLOCK], [True], [0]
         for piece in sample.pieces:
+            if piece.is_source and not piece.clean:
+                raise ValueError("a source is clean: it is what an edit begins from, not what is made")
             patches = patchify(piece.latents, patch_size)  # (T, S, P)
             frames, per_frame = patches.shape[:2]
             parts.patches.append(patches.flatten(0, 1))
@@ -163,6 +178,7 @@ def pack_tokens(
             parts.wanted.append(torch.full((frames * per_frame,), not piece.clean))
             size = (piece.latents.shape[2] // patch_size[1], piece.latents.shape[3] // patch_size[2])
             parts.grid.append(_grid(*size).repeat(frames, 1))
+            parts.of_source.append(torch.full((frames * per_frame,), piece.is_source))
             rows += frames
             lengths.append(frames * per_frame)
             blocks.append(piece.block)
@@ -184,6 +200,7 @@ def pack_tokens(
         segments=tuple(parts.segments),
         wanted=torch.cat(parts.wanted).nonzero()[:, 0],
         grid=torch.cat(parts.grid),
+        of_source=torch.cat(parts.of_source),
     )
 
 
@@ -210,6 +227,7 @@ def without_text(tokens: Tokens) -> Tokens:
         segments=tuple(segments),
         wanted=(is_video.cumsum(0) - 1)[tokens.wanted],
         grid=tokens.grid[kept],
+        of_source=tokens.of_source[kept],
     )
 
 
@@ -219,7 +237,7 @@ def visibility(
     """Which token sees which, from stretches of tokens of one sample.
 
     Args:
-        lengths: Tokens of each stretch; the first is the text (block 0, clean).
+        lengths: Tokens of each stretch; the first is the text (clean, before all blocks).
         blocks: Place of each stretch in the order of generation.
         clean: Whether it is context.
         copies: Which copy of its block it is, among the noisy ones.

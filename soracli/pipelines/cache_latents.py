@@ -25,6 +25,7 @@ from soracli.data.latents import has_shard, shard_name, write_index, write_shard
 from soracli.data.manifest import Clip, Manifest, read_manifest
 from soracli.data.video_read import read_frames
 from soracli.data.world.captions import caption_scene
+from soracli.data.world.edits import draw_edit, edit_facts, edit_frames, instruct
 from soracli.data.world.grammar import sample_scene
 from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
@@ -39,7 +40,8 @@ from soracli.training.signals import signal_name, stop_on_signals
 _SHARD_VIDEOS, _SHARD_IMAGES, _SHARD_CLIPS = 16, 256, 16
 _CONTACT_SECONDS = 4.0
 
-Made = tuple[list[Tensor], list[dict[str, Any]]]
+Made = tuple[list[Tensor], list[dict[str, Any]], list[Tensor]]
+"""Latents, their records, and what they are edits of: none, or one for each."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,13 @@ def cache_latents(
     model, spec = load_vae(vae, place)
     jobs = plan_jobs(recipe, model, spec, clips, place, reporter)
     if not jobs:
-        raise DataError("nothing to cache: world.videos and world.images are 0 and no --clips was given")
+        raise DataError("nothing to cache: videos and images of world and world_edits are 0 and no --clips was given")
     task_index, task_count = work_share(os.environ)
     mine = jobs[task_index::task_count]
     with stop_on_signals() as flag, reporter.task("latents cache", sum(job.count for job in mine), "clip") as task:
         for job in mine:
             if not has_shard(out, job.name):
-                latents, records = job.make()
-                write_shard(out, job.name, latents, records)
+                write_shard(out, job.name, *job.make())
             task.advance(job.count)
             if flag:
                 raise Stopped(f"{signal_name(flag.level)}: every finished shard is kept; the same command goes on")
@@ -122,29 +123,15 @@ def plan_jobs(
         UsageError: If a size of the recipe does not fit the VAE; names the nearest that does.
         DataError: If the manifest cannot be read.
     """
-    world = recipe.world
-    if world.videos or world.images:
-        for shape in world_shapes(world):
-            spec.latent_size(shape.height, shape.width)
+    for world in (recipe.world, recipe.world_edits):
+        if world.videos or world.images:
+            for shape in world_shapes(world):
+                spec.latent_size(shape.height, shape.width)
     unit = math.lcm(*spec.compression[1:])
     if clips is not None and recipe.clips.side_multiple % unit:
         near = max(1, round(recipe.clips.side_multiple / unit)) * unit
         raise UsageError(f"clips.side_multiple = {recipe.clips.side_multiple} does not fit the VAE: use {near}")
-    jobs: list[Job] = []
-    for kind, first, count, size in (
-        ("videos", 0, world.videos, _SHARD_VIDEOS),
-        ("images", world.videos, world.images, _SHARD_IMAGES),
-    ):
-        for one, mine in zip(world_shapes(world), deal_scenes(world, range(first, first + count)), strict=True):
-            for start in range(0, len(mine), size):
-                numbers = mine[start : start + size]
-                described = {
-                    "world": one.model_dump(mode="json", exclude={"videos", "images", "shapes"}),
-                    "kind": kind,
-                    "scenes": numbers,
-                }
-                maker = _world_maker(one, numbers, kind == "images", vae, spec, device)
-                jobs.append(Job(shard_name(spec, described), len(numbers), maker))
+    jobs = _world_jobs("world", recipe.world, _world_maker, vae, spec, device)
     if clips is not None:
         manifest = read_manifest(clips)
         chosen = [clip for clip in manifest.clips if clip.split == "train"]
@@ -158,6 +145,33 @@ def plan_jobs(
                 },
             )
             jobs.append(Job(name, len(part), _clip_maker(recipe.clips, manifest, part, vae, spec, device, reporter)))
+    return jobs + _world_jobs("world_edits", recipe.world_edits, _edits_maker, vae, spec, device)
+
+
+def _world_jobs(
+    section: str,
+    world: WorldLatentsConfig,
+    maker: Callable[..., Callable[[], Made]],
+    vae: VideoCodec,
+    spec: LatentSpec,
+    device: torch.device,
+) -> list[Job]:
+    """Shards of videos, then of pictures, each of one shape."""
+    jobs = []
+    for kind, first, count, size in (
+        ("videos", 0, world.videos, _SHARD_VIDEOS),
+        ("images", world.videos, world.images, _SHARD_IMAGES),
+    ):
+        for one, mine in zip(world_shapes(world), deal_scenes(world, range(first, first + count)), strict=True):
+            for start in range(0, len(mine), size):
+                numbers = mine[start : start + size]
+                described = {
+                    section: one.model_dump(mode="json", exclude={"videos", "images", "shapes"}),
+                    "kind": kind,
+                    "scenes": numbers,
+                }
+                make = maker(one, numbers, kind == "images", vae, spec, device)
+                jobs.append(Job(shard_name(spec, described), len(numbers), make))
     return jobs
 
 
@@ -179,6 +193,12 @@ def deal_scenes(world: WorldLatentsConfig, numbers: range) -> list[list[int]]:
     return dealt
 
 
+def _frame_times(world: WorldLatentsConfig, images: bool, spec: LatentSpec) -> Tensor:
+    """Seconds of each frame of a video that fills its latents, or of a picture."""
+    wanted = 1 if images else spec.num_frames_for(world.seconds, world.fps)
+    return torch.arange(spec.video_frames(1 + (wanted - 1) // spec.compression[0])) / world.fps
+
+
 def _world_maker(
     world: WorldLatentsConfig,
     numbers: Sequence[int],
@@ -189,9 +209,7 @@ def _world_maker(
 ) -> Callable[[], Made]:
     def make() -> Made:
         scenes = [sample_scene(world.seed, number) for number in numbers]
-        wanted = 1 if images else spec.num_frames_for(world.seconds, world.fps)
-        num_frames = spec.video_frames(1 + (wanted - 1) // spec.compression[0])
-        times = torch.arange(num_frames) / world.fps
+        times = _frame_times(world, images, spec)
         path = simulate(scenes, times)
         latents, records = [], []
         for row, scene in enumerate(scenes):
@@ -216,7 +234,45 @@ def _world_maker(
                     "still_captions": still,
                 }
             )
-        return latents, records
+        return latents, records, []
+
+    return make
+
+
+def _edits_maker(
+    world: WorldLatentsConfig,
+    numbers: Sequence[int],
+    images: bool,
+    vae: VideoCodec,
+    spec: LatentSpec,
+    device: torch.device,
+) -> Callable[[], Made]:
+    def make() -> Made:
+        times = _frame_times(world, images, spec)
+        seconds = 0.0 if images else world.seconds
+        latents: list[Tensor] = []
+        records: list[dict[str, Any]] = []
+        sources: list[Tensor] = []
+        for number in numbers:
+            edit = draw_edit(world.seed, number, seconds=seconds)
+            before, after = edit_frames(edit, times, world.height, world.width, device=device)
+            sources.append(encode_video(vae, spec, before, device))
+            latents.append(encode_video(vae, spec, after, device))
+            rng = random.Random(f"instructions {world.seed} {number}")
+            moving = [instruct(edit, rng, moving=not images) for _ in range(world.captions)]
+            still = [instruct(edit, rng, moving=False) for _ in range(world.captions)] if edit.shows_at_once else []
+            records.append(
+                {
+                    "source": "world_edits",
+                    "name": f"world {world.seed} edit {number}",
+                    "fps": world.fps,
+                    "captions": still if images else moving,
+                    "still_captions": still,
+                    "edit": edit_facts(edit),
+                    **({"whole": True} if edit.is_reversed else {}),
+                }
+            )
+        return latents, records, sources
 
     return make
 
@@ -258,7 +314,7 @@ def _clip_maker(
                     "still_captions": captions,
                 }
             )
-        return latents, records
+        return latents, records, []
 
     return make
 

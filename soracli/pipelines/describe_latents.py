@@ -27,7 +27,7 @@ class SourceSummary:
         videos: Entries with more than one latent frame.
         seconds: Their length together.
         images: Entries with one.
-        num_bytes: Of the latents of both.
+        num_bytes: Of the latents of both, with what they are edits of.
     """
 
     videos: int
@@ -97,7 +97,7 @@ def _source(entries: Sequence[Entry], frames_per_latent: int) -> SourceSummary:
         videos=len(videos),
         seconds=sum((1 + (entry.shape[1] - 1) * frames_per_latent) / entry.fps for entry in videos),
         images=len(entries) - len(videos),
-        num_bytes=_BYTES_PER_NUMBER * sum(torch.Size(entry.shape).numel() for entry in entries),
+        num_bytes=_BYTES_PER_NUMBER * sum(torch.Size(entry.shape).numel() * (1 + entry.paired) for entry in entries),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from soracli.models.token_drop import draw_drop_rate, draw_kept, drop_tokens
 from soracli.models.tokenizer import PairedTokenizer, encode_text
 from soracli.models.tokens import Sample, Tokens, pack_tokens, patchify
 from soracli.pipelines.dit_packing import packed_keys
-from soracli.pipelines.noising import noised_sample
+from soracli.pipelines.noising import left_out, noised_sample
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.distributed import World, share_of
 from soracli.training.seeding import generator_for
@@ -68,8 +69,10 @@ def draw_sample(
 ) -> tuple[Sample, list[Tensor]]:
     """A sample with its order, noise and text, and its targets; ``generator`` decides everything."""
     drawn = sampler.sample(generator, pictures_only=pictures_only)
-    dropped = float(torch.rand(1, generator=generator)) < recipe.flow.text_dropout
-    ids = encode_text(tokenizer, "" if dropped else drawn.caption, recipe.text.max_tokens)
+    no_text, no_source = left_out(float(torch.rand(1, generator=generator)), drawn.source is not None, recipe.flow)
+    ids = encode_text(tokenizer, "" if no_text else drawn.caption, recipe.text.max_tokens)
+    if no_source:
+        drawn = replace(drawn, source=None)
     return noised_sample(drawn, torch.tensor(ids), recipe.flow, recipe.order, generator)
 
 

@@ -17,6 +17,7 @@ from soracli.data.packing import Plan, deal, make_plan, planned_steps
 from soracli.diffusion.order import draw_order
 from soracli.models.token_drop import draw_drop_rate, num_kept
 from soracli.models.tokenizer import PairedTokenizer, encode_text
+from soracli.pipelines.noising import left_out
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.distributed import World, share_of
 from soracli.training.seeding import derive_seed, generator_for
@@ -82,15 +83,16 @@ def count_tokens(
     """
     generator = generator_for(recipe.loop.seed, *key)
     choice = sampler.choose(generator, pictures_only=pictures_only)
-    dropped = float(torch.rand(1, generator=generator)) < recipe.flow.text_dropout
-    text = len(encode_text(tokenizer, "" if dropped else choice.caption, recipe.text.max_tokens))
+    is_edit = choice.entry.paired
+    no_text, no_source = left_out(float(torch.rand(1, generator=generator)), is_edit, recipe.flow)
+    text = len(encode_text(tokenizer, "" if no_text else choice.caption, recipe.text.max_tokens))
     order = draw_order(choice.count, choice.start == 0, recipe.order, generator)
     rate = 0.0
     if recipe.samples.token_drop:
         rate = draw_drop_rate(recipe.samples.token_drop, generator_for(recipe.loop.seed, "token drop", *key))
     _, rows, columns = recipe.dit.patch_size
     frame = (choice.size[0] // rows) * (choice.size[1] // columns)
-    clean = len(order.given) + sum(map(len, order.blocks[:-1]))
+    clean = len(order.given) + sum(map(len, order.blocks[:-1])) + (choice.count if is_edit and not no_source else 0)
     noisy = sum(num_kept(frame * len(block), rate) for block in order.blocks)
     return text + frame * clean + recipe.flow.copies * noisy
 

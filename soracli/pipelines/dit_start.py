@@ -13,6 +13,7 @@ from soracli.models.generator import Generator, load_generator
 from soracli.models.store import load_vae
 from soracli.models.text_frozen import FrozenText, pair_tokenizers
 from soracli.models.tokenizer import PairedTokenizer, train_tokenizer
+from soracli.pipelines.dit_step import DiTWithText
 from soracli.pipelines.recipes import DitTrainRecipe
 
 
@@ -24,13 +25,17 @@ def learn_tokenizer(
     return pair_tokenizers(train_tokenizer(captions, recipe.text.vocabulary_size), frozen, recipe.text)
 
 
+_ADDED = ("edits",)
+"""Inputs of a DiT that a model without them can be given: they begin at 0 and change nothing until they have learnt."""
+
+
 def load_start(
     init: Path | None, cache: LatentCache, recipe: DitTrainRecipe, frozen: FrozenText | None = None
 ) -> Generator | None:
     """The model that a training begins from, if any; ``frozen`` is what the recipe names.
 
     Raises:
-        UsageError: If the recipe builds another model; names the keys and both values.
+        UsageError: If the recipe builds another model, but for inputs that it adds; names the keys and both values.
         ArtifactError: If it cannot be read, or makes latents with another number of channels.
     """
     if init is None:
@@ -40,6 +45,8 @@ def load_start(
         # A frozen encoder may lie elsewhere now: what counts is its hash, which was checked.
         elsewhere = {"frozen_model"} if start.text.frozen is frozen else set()
         differing = [key for key, value in found.model_dump(exclude=elsewhere).items() if getattr(wanted, key) != value]
+        if not recipe.lora.rank:  # an adapter is of the model as it is
+            differing = [key for key in differing if not (key in _ADDED and getattr(wanted, key))]
         if differing:
             changes = " ".join(f"--set {section}.{key}={getattr(found, key)}" for key in differing)
             raise UsageError(f"the recipe builds another model than {init} is: {changes} would build that")
@@ -48,6 +55,11 @@ def load_start(
             f"{init} makes latents of {start.spec.channels} channels, but {cache.folder} has {cache.spec.channels}"
         )
     return start
+
+
+def begin_from(model: DiTWithText, start: Generator) -> None:
+    """Take over the weights of ``load_start``; inputs that it has not stay as they begin."""
+    model.load_state_dict({**model.state_dict(), **DiTWithText(start.dit, start.text).state_dict()})
 
 
 def check_vae(cache: LatentCache, vae: Path) -> None:

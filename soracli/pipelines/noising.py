@@ -9,7 +9,25 @@ from soracli.data.latent_samples import LatentSample
 from soracli.diffusion.config import FlowConfig, OrderConfig
 from soracli.diffusion.objective import noised, prediction_target, training_times
 from soracli.diffusion.order import draw_order
-from soracli.models.tokens import Piece, Sample
+from soracli.models.tokens import SOURCE_BLOCK, Piece, Sample
+
+
+def left_out(draw: float, is_edit: bool, flow: FlowConfig) -> tuple[bool, bool]:
+    """Whether a sample sees no text, and whether it sees no source: what guidance compares with.
+
+    Of edits one draw decides both: first those without text alone, then without both, then without a source alone.
+    Source: InstructPix2Pix (Brooks et al. 2022, arXiv:2211.09800, section 3.2.1). Differs from the source: what is left
+    out is not there, instead of being 0.
+
+    Args:
+        draw: Uniform in [0, 1).
+        is_edit: Whether it has a source.
+        flow: How often.
+    """
+    if not is_edit:
+        return draw < flow.text_dropout, False
+    share = flow.edit_dropout
+    return draw < 2 * share, share <= draw < 3 * share
 
 
 def noised_sample(
@@ -19,7 +37,7 @@ def noised_sample(
 
     Each block that is made stands in the sequence noisy, in ``flow.copies`` copies with a noise and a level of their
     own; what is given, and every block that later ones look back at, stands there clean (or nearly: see
-    ``FlowConfig.context_noise``).
+    ``FlowConfig.context_noise``). A source stands before all of it, without noise: nobody makes errors on it.
 
     Args:
         drawn: Latents and their times.
@@ -41,6 +59,8 @@ def noised_sample(
     context = noised(flow.objective, drawn.latents, context_noise, torch.tensor(context_level))
 
     pieces: list[Piece] = []
+    if drawn.source is not None:
+        pieces.append(_piece(drawn, drawn.source, tuple(range(drawn.source.shape[1])), 0.0, block=SOURCE_BLOCK))
     targets: list[Tensor] = []
     if order.given:
         pieces.append(_piece(drawn, context, order.given, context_level, block=1))

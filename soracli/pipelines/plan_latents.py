@@ -30,6 +30,8 @@ class LatentsPlan:
         compression: Frames, rows and columns of pixels per latent position.
         world_videos: Scenes of the world as videos.
         world_images: Scenes of the world as pictures.
+        edit_videos: Pairs of scenes, before and after an edit, as videos.
+        edit_images: Such pairs as pictures.
         clips: Training clips of the manifest.
         num_bytes: Of all latents, about.
         shards: Files they are kept in.
@@ -43,6 +45,8 @@ class LatentsPlan:
     compression: tuple[int, int, int]
     world_videos: int
     world_images: int
+    edit_videos: int
+    edit_images: int
     clips: int
     num_bytes: int
     shards: int
@@ -63,16 +67,19 @@ def plan_latents(
     model, spec = load_vae(vae, place)
     jobs = plan_jobs(recipe, model, spec, clips, place, SilentReporter())
     if not jobs:
-        raise DataError("nothing to cache: world.videos and world.images are 0 and no --clips was given")
-    world = recipe.world
+        raise DataError("nothing to cache: videos and images of world and world_edits are 0 and no --clips was given")
+    world, edits = recipe.world, recipe.world_edits
     chosen = [] if clips is None else [clip for clip in read_manifest(clips).clips if clip.split == "train"]
-    positions = _world_positions(world, spec) + sum(_clip_positions(clip, recipe.clips, spec) for clip in chosen)
+    positions = _world_positions(world, spec) + 2 * _world_positions(edits, spec)
+    positions += sum(_clip_positions(clip, recipe.clips, spec) for clip in chosen)
     return LatentsPlan(
         vae=str(vae),
         channels=spec.channels,
         compression=spec.compression,
         world_videos=world.videos,
         world_images=world.images,
+        edit_videos=edits.videos,
+        edit_images=edits.images,
         clips=len(chosen),
         num_bytes=positions * spec.channels * _BYTES_PER_NUMBER,
         shards=len(jobs),

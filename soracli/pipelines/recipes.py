@@ -12,6 +12,7 @@ from soracli.data.config import (
     JudgeDataConfig,
     LatentSamplesConfig,
     VAELossConfig,
+    WorldEditsConfig,
     WorldLatentsConfig,
 )
 from soracli.diffusion.config import FlowConfig, OrderConfig, SamplingConfig
@@ -57,6 +58,7 @@ class LatentsCacheRecipe(Section):
 
     kind: Literal["latents.cache"] = "latents.cache"
     world: WorldLatentsConfig = WorldLatentsConfig()
+    world_edits: WorldEditsConfig = WorldEditsConfig()
     clips: ClipLatentsConfig = ClipLatentsConfig()
 
 
@@ -89,6 +91,8 @@ class DitTrainRecipe(Section):
             needed = "above 0 (W.A.L.T has 0.9), or dit.self_conditioned = false" if has_input else "0"
             wanted = "" if has_input else ", or dit.self_conditioned = true"
             raise ValueError(f"flow.self_conditioning = {share:g} must be {needed}{wanted}")
+        if self.samples.edit_share and not self.dit.edits:
+            raise ValueError(f"samples.edit_share = {self.samples.edit_share:g} must be 0, or dit.edits = true")
         if self.flow.dispersive_block > self.dit.depth:
             raise ValueError(
                 f"flow.dispersive_block = {self.flow.dispersive_block} is above dit.depth = {self.dit.depth}"

@@ -25,7 +25,7 @@ from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_figures import build_speedometer, shown
 from soracli.pipelines.dit_model import finish, show_draft
 from soracli.pipelines.dit_packing import tell_left_out
-from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
+from soracli.pipelines.dit_start import begin_from, check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.dit_step import DiTWithText, learn, validate
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.load import Loaded
@@ -104,7 +104,7 @@ def train_dit(
         dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
         model = DiTWithText(dit, TextEncoder(recipe.text, frozen))
         if start is not None:
-            model.load_state_dict(DiTWithText(start.dit, start.text).state_dict())
+            begin_from(model, start)
         fixed = adapt(model, recipe, init)
         model.to(world.device)
         optimiser = build_optimiser(

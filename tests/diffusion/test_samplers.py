@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from soracli.diffusion.flow import time_grid
-from soracli.diffusion.samplers import SAMPLERS, SamplerName, guided, sample_dpmpp_2m, sample_euler, sample_heun
+from soracli.diffusion.samplers import (
+    SAMPLERS,
+    SamplerName,
+    guided,
+    guided_by_two,
+    sample_dpmpp_2m,
+    sample_euler,
+    sample_heun,
+)
 
 MEAN, DEVIATION = 0.7, 0.4
 
@@ -133,3 +141,30 @@ def test_guidance():
     assert torch.equal(guided(conditional, unconditional, 0.0), unconditional)
     torch.testing.assert_close(guided(conditional, unconditional, 3.0), 3 * conditional - 2 * unconditional)
     assert torch.equal(guided(conditional, conditional, 7.0), conditional)
+
+
+@pytest.mark.parametrize(("source_scale", "text_scale"), [(1.0, 1.0), (1.5, 7.5), (0.0, 0.0), (2.0, 1.0)])
+def test_two_scales_are_two_powers(source_scale, text_scale):
+    """Of x ~ N(0, 1) seen twice with noise, by autograd: the score of p(x) p(s | x)^a p(i | x, s)^b."""
+    x = torch.randn(9, dtype=torch.float64, requires_grad=True)
+    source, text, variance = 0.7, -1.2, (0.5, 2.0)
+    prior, seen, told = (
+        -x.square() / 2,
+        -(x - source).square() / 2 / variance[0],
+        -(x - text).square() / 2 / variance[1],
+    )
+
+    def score(log_density):
+        return torch.autograd.grad(log_density.sum(), x, retain_graph=True)[0]
+
+    found = guided_by_two(
+        score(prior), score(prior + seen), score(prior + seen + told), source_scale=source_scale, text_scale=text_scale
+    )
+    torch.testing.assert_close(found, score(prior + source_scale * seen + text_scale * told))
+
+
+def test_one_of_two_scales_is_one_scale():
+    neither, source, both = torch.randn(3, 5)
+    torch.testing.assert_close(
+        guided_by_two(neither, source, both, source_scale=1.0, text_scale=4.0), guided(both, source, 4.0)
+    )

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,8 +36,10 @@ ARENA = 2.0
 GRAVITY = 4.0
 """Units a second squared."""
 
-_RADIUS: dict[Size, tuple[float, float]] = {"small": (0.27, 0.33), "large": (0.56, 0.66)}
+RADIUS: dict[Size, tuple[float, float]] = {"small": (0.27, 0.33), "large": (0.56, 0.66)}
+"""Smallest and largest radius of each size, units."""
 _CAMERA_WEIGHTS = (10, 3, 3, 2, 2, 3)
+_CAMERA_RATES = {"orbit": (0.20, 0.35), "pan": (0.12, 0.18), "move": (0.25, 0.35)}
 _COUNT_WEIGHTS = (10, 7, 3)
 _GLIDES: dict[Motion, tuple[float, float]] = {
     "left": (-1.0, 0.0),
@@ -124,35 +127,39 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", num_objects: 
     count = num_objects or rng.choices((1, 2, 3), _COUNT_WEIGHTS)[0]
     objects: list[SceneObject] = []
     while len(objects) < count:
-        item = _sample_object(rng, split, first=not objects)
-        if _is_free(item, objects):
+        item = sample_object(rng, split, first=not objects)
+        if is_free(item, objects):
             objects.append(item)
     if split == "held_out":
         # The held-out object is placed first, but must not always be named first.
         rng.shuffle(objects)
     camera = rng.choices(CAMERAS, _CAMERA_WEIGHTS)[0]
-    rates = {"orbit": (0.20, 0.35), "pan": (0.12, 0.18), "move": (0.25, 0.35)}
-    low, high = rates.get(camera.split()[0], (0.0, 0.0))
     return Scene(
         index=index,
         objects=tuple(objects),
         ground=rng.choice(GROUNDS),
         camera=camera,
-        camera_rate=rng.uniform(low, high),
+        camera_rate=sample_camera_rate(camera, rng),
         sun=(rng.uniform(-1.0, 1.0), rng.uniform(0.75, 1.1)),
         phase=(rng.uniform(-50, 50), rng.uniform(-50, 50)),
         sky=rng.random(),
     )
 
 
-def _sample_object(rng: random.Random, split: Split, *, first: bool) -> SceneObject:
+def sample_camera_rate(camera: Camera, rng: random.Random) -> float:
+    """How fast, or how far, a camera goes; 0 for a still one."""
+    return rng.uniform(*_CAMERA_RATES.get(camera.split()[0], (0.0, 0.0)))
+
+
+def sample_object(rng: random.Random, split: Split, *, first: bool) -> SceneObject:
+    """Draw an object, wherever others are; of a held-out scene only the ``first`` is of a held-out combination."""
     while True:
         shape, colour, size = rng.choice(SHAPES), rng.choice(COLOURS), rng.choice(SIZES)
         motion = rng.choice(MOTIONS)
         held_out = (size, colour, shape, motion) in HELD_OUT
         if split == "any" or held_out == (split == "held_out" and first):
             break
-    radius = rng.uniform(*_RADIUS[size])
+    radius = rng.uniform(*RADIUS[size])
     reach = ARENA - radius - 0.05
     x, z = rng.uniform(-reach, reach) * 0.85, rng.uniform(-reach, reach) * 0.85
     height, velocity = 0.0, (0.0, 0.0, 0.0)
@@ -180,7 +187,7 @@ def _sample_object(rng: random.Random, split: Split, *, first: bool) -> SceneObj
     )
 
 
-def _is_free(item: SceneObject, others: list[SceneObject]) -> bool:
+def is_free(item: SceneObject, others: Sequence[SceneObject]) -> bool:
     """Whether the place is not taken, seen from above, with a little air."""
     return all(
         math.hypot(item.position[0] - other.position[0], item.position[2] - other.position[2])

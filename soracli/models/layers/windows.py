@@ -6,8 +6,9 @@ them see, N heads, K width of a head.
 Two kinds of layers take turns. In a **spatial** one a token sees its own latent frame: of the same piece, so a noisy
 frame sees no clean one. In a **spatiotemporal** one a frame is divided into tiles of at most ``window_size`` rows and
 columns, and a token sees its tile in all latent frames that it may see in the order of generation: the segment's mask
-holds inside a window as it does outside, and of a past it sees the sink's and the window's frames, same tile. Joint
-text is seen by all in both kinds, and sees text. So nothing crosses a tile's edge but in spatial layers, nothing
+holds inside a window as it does outside, and of a past it sees the sink's and the window's frames, same tile. So a
+frame meets the source it is an edit of in these layers, where it stands at the same place, and not in spatial ones.
+Joint text is seen by all in both kinds, and sees text. So nothing crosses a tile's edge but in spatial layers, nothing
 crosses time but in spatiotemporal ones, and spatial layers leave nothing behind for a past but the text.
 Source: W.A.L.T (Gupta et al. 2023, arXiv:2312.06662, section 3.3). Differs from the source: spatiotemporal windows
 reach over all frames, not over a clip of fixed length; images attend inside their tiles there instead of passing
