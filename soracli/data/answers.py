@@ -15,7 +15,8 @@ _HIDDEN: Final = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff
 _THOUGHT: Final = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE: Final = re.compile(r"\A```[^\n]*\n(.*?)\n?```\Z", re.DOTALL)
 _REFUSED: Final = re.compile(
-    r"(?:i['’]m sorry|i am sorry|sorry,|i can(?:not|['’]t|\s+not)\b|i['’]m unable|i am unable|as an ai\b)", re.IGNORECASE
+    r"(?:i['’]m sorry|i am sorry|sorry,|i can(?:not|['’]t|\s+not)\b|i['’]m unable|i am unable|as an ai\b)",
+    re.IGNORECASE,
 )
 
 

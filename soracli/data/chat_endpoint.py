@@ -274,8 +274,10 @@ def _is_same_model(asked: str, said: str) -> bool:
 def _seconds_of(retry_after: str) -> float:
     """Seconds that a ``Retry-After`` asks for, 0 if it asks for nothing that can be read (RFC 9110, 10.2.3)."""
     try:
-        return max(0.0, float(retry_after)) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", retry_after) else max(
-            0.0, parsedate_to_datetime(retry_after).timestamp() - time.time()
+        return (
+            max(0.0, float(retry_after))
+            if re.fullmatch(r"\s*\d+(\.\d+)?\s*", retry_after)
+            else max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
         )
     except (ValueError, TypeError, OverflowError):
         return 0.0

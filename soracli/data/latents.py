@@ -46,6 +46,8 @@ class Entry:
         shape: ``(C, T, H, W)`` of its latents.
         captions: Texts of the moving picture.
         still_captions: Texts of its first frame.
+        originals: Texts it came with, where ``captions`` were written for it; often none.
+        still_originals: The same for its first frame.
     """
 
     shard: str
@@ -56,6 +58,8 @@ class Entry:
     shape: tuple[int, int, int, int]
     captions: tuple[str, ...]
     still_captions: tuple[str, ...]
+    originals: tuple[str, ...] = ()
+    still_originals: tuple[str, ...] = ()
 
 
 def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
@@ -76,7 +80,8 @@ def write_shard(folder: Path, name: str, latents: Sequence[Tensor], records: Seq
         folder: The cache.
         name: Of ``shard_name``.
         latents: Normalised latents ``(C, T, H, W)``.
-        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``.
+        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, and ``originals`` and
+            ``still_originals`` where there are any.
 
     Raises:
         MachineError: If the disk is full or cannot be written.
@@ -142,6 +147,8 @@ class LatentCache:
                     shape=tuple(record["shape"]),
                     captions=tuple(record["captions"]),
                     still_captions=tuple(record["still_captions"]),
+                    originals=tuple(record.get("originals", ())),
+                    still_originals=tuple(record.get("still_originals", ())),
                 )
                 for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
             ]

@@ -25,6 +25,9 @@ MADE_BY: Final = f"sora-trainer {__version__}"
 
 Split = Literal["train", "validation"]
 
+_OPTIONAL: Final = ("original_caption",)
+"""Keys that older manifests do not have; they are texts, and absent where empty."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -44,6 +47,8 @@ class Clip:
         kind: ``video``, ``animation`` or ``image``.
         split: ``train`` or ``validation``.
         original_name: The file's name when it was indexed, without folders.
+        original_caption: The text it came with, where ``caption`` was written by a model; "" and not in the file
+            where that is the caption itself.
     """
 
     path: str
@@ -59,6 +64,7 @@ class Clip:
     kind: Kind
     split: Split
     original_name: str
+    original_caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +117,14 @@ def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]
         MachineError: If the disk is full or the folder cannot be written.
     """
     header = {"format": FORMAT, "version": VERSION, "made_by": MADE_BY, "options": dict(options)}
-    records = [header, *(asdict(clip) for clip in clips)]
+    records = [header, *map(_record_of, clips)]
     lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
     write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def _record_of(clip: Clip) -> dict[str, Any]:
+    record = asdict(clip)
+    return {name: value for name, value in record.items() if value or name not in _OPTIONAL}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -180,6 +191,7 @@ def _read_clip(path: Path, number: int, line: str) -> Clip:
     for name in record:
         if name not in names:
             raise DataError(f"{where}: unknown key {name!r}; the keys are {', '.join(names)}")
+    record = {**dict.fromkeys(_OPTIONAL, ""), **record}
     for name in names:
         if name not in record:
             raise DataError(f"{where}: {name!r} is missing")

@@ -25,7 +25,9 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def open_chat(server: ChatServer, notes: list[str] | None = None, **limits: Any) -> Chat:
     said = notes if notes is not None else []
-    return Chat(Endpoint(server.url + "/chat/completions", "see-er", KEY), Limits(**{"timeout": 5, **limits}), said.append)
+    return Chat(
+        Endpoint(server.url + "/chat/completions", "see-er", KEY), Limits(**{"timeout": 5, **limits}), said.append
+    )
 
 
 def ask(chat: Chat) -> str:
