@@ -13,13 +13,32 @@ from dataclasses import dataclass
 from typing import Final
 
 _COLOURS: Final = frozenset(
-    "red orange yellow green blue purple white black pink brown grey gray golden silver violet turquoise".split()
+    [
+        "red",
+        "orange",
+        "yellow",
+        "green",
+        "blue",
+        "purple",
+        "white",
+        "black",
+        "pink",
+        "brown",
+        "grey",
+        "gray",
+        "golden",
+        "silver",
+        "violet",
+        "turquoise",
+    ]
 )
 _SIZES: Final = {
     **dict.fromkeys(("small", "little", "tiny"), "small"),
     **dict.fromkeys(("large", "big", "huge", "giant"), "large"),
 }
-_NUMBERS: Final = {word: number for number, word in enumerate("zero one two three four five six seven eight".split())}
+_NUMBERS: Final = {
+    word: number for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"])
+}
 _THINGS: Final = ("ball", "cube", "cone")
 _GROUNDS: Final = ("grass", "sand", "snow", "stone")
 _VERBS: Final = {
@@ -30,8 +49,38 @@ _VERBS: Final = {
 }
 _VERB: Final = re.compile(rf"^(?:{'|'.join(f'(?P<{name}>{forms})' for name, forms in _VERBS.items())})\w*$")
 _SMALL_WORDS: Final = frozenset(
-    "a an the and or of on in at to with is are it its that this there while under over from by as shows "
-    "video picture photo image scene".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "of",
+        "on",
+        "in",
+        "at",
+        "to",
+        "with",
+        "is",
+        "are",
+        "it",
+        "its",
+        "that",
+        "this",
+        "there",
+        "while",
+        "under",
+        "over",
+        "from",
+        "by",
+        "as",
+        "shows",
+        "video",
+        "picture",
+        "photo",
+        "image",
+        "scene",
+    ]
 )
 _CLAUSE: Final = re.compile(r"[.,:;!?]|\band\b|\bwhile\b|\bthat\b|\bwhich\b")
 _ASIDE: Final = re.compile(r"\bto the (?:left|right) of\b|\bin front of\b|\bbehind\b")

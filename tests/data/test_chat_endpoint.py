@@ -12,7 +12,7 @@ from soracli.core.errors import MachineError, SoraError, Stopped, UsageError
 from soracli.data import chat_endpoint
 from soracli.data.chat_endpoint import AnswerError, Chat, Limits
 from soracli.data.chat_http import MAX_ANSWER_BYTES, Endpoint, open_endpoint
-from tests.chat_server import KEY, ChatServer, Fault, completion, chat_server
+from tests.chat_server import KEY, ChatServer, Fault, chat_server, completion
 
 ASKED = [{"role": "user", "content": "what is it?"}]
 

@@ -1,4 +1,4 @@
-"""Texts as people leave them beside pictures on the web: half is missing, some is wrong, and some is about other things.
+"""Texts as people leave them beside pictures on the web: half is missing, some is wrong or of other things.
 
 They play the originals in the experiment of DALL-E 3 (Betker et al. 2023, section 2): image captions of the internet
 leave out what is common knowledge to their writer, and name what has nothing to do with the picture.

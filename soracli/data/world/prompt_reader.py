@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from soracli.data.world.grammar import COLOURS, SHAPES, Colour, Motion, Shape
+from soracli.data.world.grammar import COLOURS, SHAPES, Colour, Shape
 from soracli.data.world.words import (
     CAMERA_OF,
     CONTACT_WORDS,
@@ -20,7 +20,28 @@ from soracli.data.world.words import (
 )
 
 _NUMBERS: Final = {"two": 2, "2": 2, "three": 3, "3": 3}
-_FILLERS: Final = frozenset("a an and are is it of on over scene shows that the there under while with video".split())
+_FILLERS: Final = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "is",
+        "it",
+        "of",
+        "on",
+        "over",
+        "scene",
+        "shows",
+        "that",
+        "the",
+        "there",
+        "under",
+        "while",
+        "with",
+        "video",
+    ]
+)
 _STILL: Final = frozenset(("picture", "photo", "image"))
 _FINITE: Final = {
     participle: finite

@@ -17,7 +17,7 @@ from soracli.data.world.grammar import sample_scene
 
 WORDS = {
     "size": {"small": "small|little", "large": "large|big"},
-    "colour": {word: word for word in "red orange yellow purple black".split()}
+    "colour": {word: word for word in ["red", "orange", "yellow", "purple", "black"]}
     | {"green": "green(?! grass)", "blue": "blue(?! sky)", "white": "white(?! snow)"},
     "shape": {word: word for word in ("ball", "cube", "cone")},
     "ground": {word: word for word in ("grass", "sand", "snow", "stone")},
