@@ -3,10 +3,11 @@
     python benchmarks/caption_mixture.py --out runs/mixture
     python benchmarks/caption_mixture.py --out runs/mixture --arms 0 0.95 --seeds 1 --steps 200 --prompts 16   # shorter
 
-"Originals" are the truth about the world's scenes made worse as alt-text is (``soracli.data.world.alt_text``); one cache
-of latents holds them beside short and long captions. Every arm trains the same DiT from nothing on it, with another
-``caption.synthetic``, for as many steps as its counted operations allow: those of the arm with written captions alone,
-whose texts are the longest, at ``--steps``. Judged is obedience, for short and for long prompts. What is done is not run again.
+"Originals" are the truth about the world's scenes made worse as alt-text is (``soracli.data.world.alt_text``); one
+cache of latents holds them beside short and long captions. Every arm trains the same DiT from nothing on it, with
+another ``caption.synthetic``, for as many steps as its counted operations allow: those of the arm with written captions
+alone, whose texts are the longest, at ``--steps``. Judged is obedience, for short and for long prompts. What is done is
+not run again.
 Source: Betker et al. 2023, "Improving Image Generation with Better Captions", section 3.2 and figure 4.
 """
 

@@ -1,7 +1,7 @@
 """Whether a longer text contradicts the prompt it was made from: an own small reader of plain English.
 
-It knows nothing of the world's grammar and of what writes expansions, so that the one can check the other. It is strict:
-what it cannot reconcile it reports.
+It knows nothing of the world's grammar and of what writes expansions, so that the one can check the other. It is
+strict: what it cannot reconcile it reports.
 """
 
 from __future__ import annotations
@@ -13,24 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 _COLOURS: Final = frozenset(
-    [
-        "red",
-        "orange",
-        "yellow",
-        "green",
-        "blue",
-        "purple",
-        "white",
-        "black",
-        "pink",
-        "brown",
-        "grey",
-        "gray",
-        "golden",
-        "silver",
-        "violet",
-        "turquoise",
-    ]
+    (
+        *("red", "orange", "yellow", "green", "blue", "purple", "white", "black", "pink", "brown", "grey"),
+        *("gray", "golden", "silver", "violet", "turquoise"),
+    )
 )
 _SIZES: Final = {
     **dict.fromkeys(("small", "little", "tiny"), "small"),
@@ -48,39 +34,13 @@ _VERBS: Final = {
     "glide": "roll|slid|mov",
 }
 _VERB: Final = re.compile(rf"^(?:{'|'.join(f'(?P<{name}>{forms})' for name, forms in _VERBS.items())})\w*$")
+_SIDES: Final = ("left", "right", "towards", "toward", "away")
 _SMALL_WORDS: Final = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "of",
-        "on",
-        "in",
-        "at",
-        "to",
-        "with",
-        "is",
-        "are",
-        "it",
-        "its",
-        "that",
-        "this",
-        "there",
-        "while",
-        "under",
-        "over",
-        "from",
-        "by",
-        "as",
-        "shows",
-        "video",
-        "picture",
-        "photo",
-        "image",
-        "scene",
-    ]
+    (
+        *("a", "an", "the", "and", "or", "of", "on", "in", "at", "to", "with", "is", "are", "it", "its"),
+        *("that", "this", "there", "while", "under", "over", "from", "by", "as", "shows", "video", "picture"),
+        *("photo", "image", "scene"),
+    )
 )
 _CLAUSE: Final = re.compile(r"[.,:;!?]|\band\b|\bwhile\b|\bthat\b|\bwhich\b")
 _ASIDE: Final = re.compile(r"\bto the (?:left|right) of\b|\bin front of\b|\bbehind\b")
@@ -176,22 +136,18 @@ def _things(text: str) -> list[_Thing]:
 
 def _motion(after: list[str]) -> str:
     """Kind of motion and side that are told right behind a thing, before the next one."""
-    kind = ""
-    for number, token in enumerate(after):
-        if token in (*_THINGS, "camera", *".,:;", "aside") or token.removesuffix("s") in _THINGS:
-            return ""
-        match = _VERB.match(token)
-        if match:
+    names = [token in _THINGS or token.removesuffix("s") in _THINGS for token in after]
+    ends = [place for place, token in enumerate(after) if names[place] or token in ("camera", "aside", *".,:;")]
+    clause = after[: ends[0]] if ends else after
+    for place, token in enumerate(clause):
+        if match := _VERB.match(token):
             kind = next(name for name, value in match.groupdict().items() if value)
+            # "towards the camera" ends at the camera, its side stands before.
+            sides = [word for word in clause[place + 1 : place + 5] if word in _SIDES]
+            return f"{kind} {sides[0].removesuffix('s')}" if sides else kind
+        if token in ("and", "while"):
             break
-    else:
-        return ""
-    for token in after[number + 1 : number + 5]:
-        if token in (*".,:;", "camera", "and", "while") or token.removesuffix("s") in _THINGS:
-            break
-        if token in ("left", "right", "towards", "toward", "away"):
-            return f"{kind} {token.replace('toward', 'towards').replace('ss', 's')}"
-    return kind
+    return ""
 
 
 def _counts(asked: Iterable[_Thing], told: Iterable[_Thing]) -> list[tuple[str, int, int]]:

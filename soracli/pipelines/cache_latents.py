@@ -272,7 +272,7 @@ def _clip_maker(
                 "still_captions": captions,
             }
             if clip.original_caption:
-                record |= dict.fromkeys(("originals", "still_originals"), [clip.original_caption])
+                record |= {key: [clip.original_caption] for key in ("originals", "still_originals")}
             records.append(record)
         return latents, records
 

@@ -109,6 +109,6 @@ def evaluate_expansion(
         protocol=(
             f"{count} short prompts of the world {seed} of obedience, each made as it is and expanded, both from the "
             f"seed {seed} + i, {seconds:g} s; judged by what the short prompt asks; gained and lost are prompts that "
-            f"only one of the two videos has right; {VARIANTS} expansions each of {len(varied)} prompts for their variety"
+            f"only one of the two videos has right; {VARIANTS} expansions each of {len(varied)} prompts for variety"
         ),
     )

@@ -1,4 +1,4 @@
-"""``sora expand``: short prompts made long, by rules over the world's grammar or by a language model behind an endpoint."""
+"""``sora expand``: short prompts made long, by the world's rules or by a language model behind an endpoint."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ def test_the_address_is_completed(given: str, taken: str) -> None:
 
 def test_where_the_key_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_endpoint("http://localhost:1", "m").key == ""
-    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set.*--key-env"):
+    with pytest.raises(UsageError, match=r"OPENAI_API_KEY is not set.*--key-env"):
         open_endpoint("https://api.example.com/v1", "m")
     with pytest.raises(UsageError, match="MY_KEY is not set"):
         open_endpoint("http://localhost:1", "m", "MY_KEY")
@@ -270,5 +270,5 @@ def test_limits_are_checked(wrong: dict[str, int]) -> None:
 
 def test_nobody_there(tmp_path: Path) -> None:
     chat = Chat(Endpoint("http://127.0.0.1:9/v1/chat/completions", "m", KEY), Limits(attempts=2), lambda text: None)
-    with pytest.raises(SoraError, match="no connection: .*refused"):
+    with pytest.raises(SoraError, match=r"no connection: .*refused"):
         ask(chat)

@@ -45,7 +45,7 @@ def pictures(folder: Path, count: int) -> Manifest:
                 kind="image",
                 split="train",
                 original_name=f"{number}.png",
-            )  # fmt: skip
+            )
         )
     write_manifest(folder / "clips.jsonl", clips, {})
     return read_manifest(folder / "clips.jsonl")

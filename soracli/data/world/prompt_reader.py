@@ -21,26 +21,10 @@ from soracli.data.world.words import (
 
 _NUMBERS: Final = {"two": 2, "2": 2, "three": 3, "3": 3}
 _FILLERS: Final = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "is",
-        "it",
-        "of",
-        "on",
-        "over",
-        "scene",
-        "shows",
-        "that",
-        "the",
-        "there",
-        "under",
-        "while",
-        "with",
-        "video",
-    ]
+    (
+        *("a", "an", "and", "are", "is", "it", "of", "on", "over", "scene", "shows", "that", "the", "there"),
+        *("under", "while", "with", "video"),
+    )
 )
 _STILL: Final = frozenset(("picture", "photo", "image"))
 _FINITE: Final = {
