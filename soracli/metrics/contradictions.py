@@ -39,7 +39,7 @@ _SMALL_WORDS: Final = frozenset(
     (
         *("a", "an", "the", "and", "or", "of", "on", "in", "at", "to", "with", "is", "are", "it", "its"),
         *("that", "this", "there", "while", "under", "over", "from", "by", "as", "shows", "video", "picture"),
-        *("photo", "image", "scene"),
+        *("photo", "image", "scene", "ground"),
     )
 )
 _CLAUSE: Final = re.compile(r"[.,:;!?]|\band\b|\bwhile\b|\bthat\b|\bwhich\b")
@@ -69,6 +69,8 @@ def contradictions(prompt: str, text: str) -> list[str]:
     camera, where things are to one another, what the prompt negates, and every other word of the prompt, which must be
     in the text.
     """
+    if text == prompt:
+        return []
     asked, told = _things(prompt), _things(text)
     found = [f"{noun}s: {one} asked for, {two} told" for noun, one, two in _counts(asked, told)]
     if not found and not _matched(asked, told):
@@ -171,8 +173,8 @@ def _of(known: Sequence[str], text: str) -> set[str]:
 
 
 def _sky(text: str) -> set[str]:
-    found = re.findall(r"\b(\w+) sky\b|\bsky is (\w+)", text.lower())
-    return {one or two for one, two in found} - {"the", "a"}
+    said = re.findall(r"\bsky is (\w+)", text.lower()) + re.findall(r"\b(\w+) sky\b", text.lower())
+    return set(said) - {"the", "a"}
 
 
 def _camera(text: str) -> set[str]:
