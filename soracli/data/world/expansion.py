@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from soracli.data.world.captions import LONG_MOVING, LONG_STILL, ObjectPhrase, fill_long
-from soracli.data.world.grammar import CAMERAS, COLOURS, GROUNDS, HELD_OUT, MOTIONS, SIZES, Size
+from soracli.data.world.grammar import CAMERAS, COLOURS, GROUNDS, HELD_OUT, MOTIONS, SIZES, Colour, Size
 from soracli.data.world.prompt_reader import SaidObject, read_prompt
 from soracli.data.world.words import (
     GROUND_WORDS,
@@ -76,7 +76,7 @@ def _completed(item: SaidObject, rng: random.Random, moving: bool) -> tuple[str,
     """Size, colour and motion in words; combinations that training never shows are avoided where that is open."""
     for _ in range(_TRIES):
         size = item.size or rng.choice(SIZE_WORDS[rng.choice(SIZES)])
-        colour = item.colour or rng.choice(COLOURS)
+        colour: Colour = item.colour or rng.choice(COLOURS)
         motion = item.motion or rng.choice([finite for finite, _ in motion_phrases(rng.choice(MOTIONS), item.shape)])
         if not moving or (_SIZE_OF[size], colour, item.shape, MOTION_OF[motion]) not in HELD_OUT:
             break
