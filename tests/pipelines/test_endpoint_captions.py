@@ -54,7 +54,7 @@ def pictures(folder: Path, count: int) -> Manifest:
 def open_chat(server: ChatServer, notes: list[str], **limits: int) -> Chat:
     return Chat(
         Endpoint(server.url + "/chat/completions", "see-er", KEY),
-        Limits(**{"timeout": 30, "concurrency": 3, **limits}),  # type: ignore[arg-type]
+        Limits(**{"timeout": 30, "concurrency": 3, **limits}),
         notes.append,
     )
 

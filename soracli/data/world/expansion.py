@@ -76,7 +76,7 @@ def _completed(item: SaidObject, rng: random.Random, moving: bool) -> tuple[str,
     """Size, colour and motion in words; combinations that training never shows are avoided where that is open."""
     for _ in range(_TRIES):
         size = item.size or rng.choice(SIZE_WORDS[rng.choice(SIZES)])
-        colour: Colour = item.colour or rng.choice(COLOURS)
+        colour: Colour = rng.choice(COLOURS) if item.colour is None else item.colour
         motion = item.motion or rng.choice([finite for finite, _ in motion_phrases(rng.choice(MOTIONS), item.shape)])
         if not moving or (_SIZE_OF[size], colour, item.shape, MOTION_OF[motion]) not in HELD_OUT:
             break
