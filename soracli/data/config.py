@@ -84,6 +84,17 @@ class WorldShape(Section):
     """How many scenes have it, against the other shapes."""
 
 
+class AltTextConfig(Section):
+    """How captions that people put beside pictures on the web differ from descriptions."""
+
+    omission: float = Field(0.5, ge=0, le=1)
+    """Share of the facts of a scene that are not said."""
+    error: float = Field(0.1, ge=0, le=1)
+    """Share of the facts said that are false."""
+    noise: float = Field(0.3, ge=0, le=1)
+    """Share of texts with words beside them that tell nothing of the scene: file names, offers, where to click."""
+
+
 class WorldLatentsConfig(Section):
     """Scenes of the built-in world to cache."""
 
@@ -103,6 +114,9 @@ class WorldLatentsConfig(Section):
     """Columns of pixels."""
     captions: int = Field(6, ge=1, le=64)
     """Captions written for each scene, half of them short and half long."""
+    originals: int = Field(0, ge=0, le=64)
+    """Further texts for each scene, as if found beside it: the truth made worse by ``alt_text``."""
+    alt_text: AltTextConfig = AltTextConfig()
     shapes: tuple[WorldShape, ...] = ()
     """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
     one's own. If there are any, ``seconds``, ``fps``, ``height`` and ``width`` above are not looked at."""
@@ -167,6 +181,14 @@ class LatentSamplesConfig(Section):
     """Lengths of video samples, latent frames; each is drawn as often."""
     middle_share: float = Field(0.35, ge=0, le=1)
     """Share of video samples that are cut out of the middle, with a given past, where the clip is long enough."""
+
+
+class CaptionConfig(Section):
+    """Which of its texts a sample is shown with."""
+
+    synthetic: float = Field(0.95, ge=0, le=1)
+    """Share of samples shown with a caption that was written for it (short or long), the rest with the text it came
+    with; where it has texts of one kind only, that kind. Source: DALL-E 3 (Betker et al. 2023, section 3.2)."""
 
 
 class VAELossConfig(Section):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from soracli.core.errors import DataError
-from soracli.data.config import LatentSamplesConfig
+from soracli.data.config import CaptionConfig, LatentSamplesConfig
 from soracli.data.latents import Entry, LatentCache
 
 
@@ -61,13 +61,18 @@ def shown_size(shape: tuple[int, int, int, int], config: LatentSamplesConfig) ->
 class LatentSampler:
     """Draws samples from a cache."""
 
-    def __init__(self, cache: LatentCache, config: LatentSamplesConfig) -> None:
+    def __init__(self, cache: LatentCache, config: LatentSamplesConfig, caption: CaptionConfig | None = None) -> None:
         """Sort the entries.
+
+        Args:
+            cache: Where from.
+            config: What is shown.
+            caption: Which of its texts with.
 
         Raises:
             DataError: If the cache is empty, or holds only pictures, or no edits, where videos or edits are wanted.
         """
-        self.cache, self.config = cache, config
+        self.cache, self.config, self.caption = cache, config, caption or CaptionConfig()
         self._by_source = [
             [entry for entry in cache.entries if entry.source == source] for source in ("world", "clips")
         ]
@@ -120,13 +125,17 @@ class LatentSampler:
             from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
             entries = groups[0] if from_world else groups[1]
         entry = entries[_integer(generator, len(entries))]
-        start, count, captions = 0, 1, entry.still_captions
+        start, count, captions, originals = 0, 1, entry.still_captions, entry.still_originals
         if not picture:
             wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
-            count, captions = entry.shape[1] if entry.whole else min(wanted, entry.shape[1]), entry.captions
+            count = entry.shape[1] if entry.whole else min(wanted, entry.shape[1])
+            captions, originals = entry.captions, entry.originals
             room = entry.shape[1] - count
             middle = room > 0 and count > 1 and _uniform(generator) < config.middle_share
             start = 1 + _integer(generator, room) if middle else 0
+        # Nothing is drawn where there is no choice, so caches without originals give the samples they always gave.
+        if originals and (not captions or _uniform(generator) >= self.caption.synthetic):
+            captions = originals
         caption = captions[_integer(generator, len(captions))] if captions else ""
         return Choice(entry, start, count, caption, shown_size(entry.shape, config))
 

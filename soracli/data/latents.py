@@ -49,6 +49,8 @@ class Entry:
         still_captions: Texts of its first frame.
         paired: Whether there are latents of as many frames and the same size that it is an edit of.
         whole: Whether it is only true of all its frames together.
+        originals: Texts it came with, where ``captions`` were written for it; often none.
+        still_originals: The same for its first frame.
     """
 
     shard: str
@@ -61,6 +63,8 @@ class Entry:
     still_captions: tuple[str, ...]
     paired: bool = False
     whole: bool = False
+    originals: tuple[str, ...] = ()
+    still_originals: tuple[str, ...] = ()
 
 
 def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
@@ -87,7 +91,8 @@ def write_shard(
         folder: The cache.
         name: Of ``shard_name``.
         latents: Normalised latents ``(C, T, H, W)``.
-        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, and ``whole`` if it is.
+        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, ``whole`` if it is, and
+            ``originals`` and ``still_originals`` where there are any.
         sources: What each of them is an edit of, of the same shape; empty if they are no edits.
 
     Raises:
@@ -163,6 +168,8 @@ class LatentCache:
                     still_captions=tuple(record["still_captions"]),
                     paired=bool(record.get("paired", False)),
                     whole=bool(record.get("whole", False)),
+                    originals=tuple(record.get("originals", ())),
+                    still_originals=tuple(record.get("still_originals", ())),
                 )
                 for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
             ]

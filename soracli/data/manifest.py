@@ -25,6 +25,9 @@ MADE_BY: Final = f"sora-trainer {__version__}"
 
 Split = Literal["train", "validation"]
 
+_OPTIONAL: Final[Mapping[str, Any]] = {"original_caption": "", "caption_confidence": 0.0}
+"""Keys that older manifests do not have and what they are there; not written where they are that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -44,6 +47,10 @@ class Clip:
         kind: ``video``, ``animation`` or ``image``.
         split: ``train`` or ``validation``.
         original_name: The file's name when it was indexed, without folders.
+        original_caption: The text it came with, where ``caption`` was written by a model; "" and not in the file
+            where that is the caption itself.
+        caption_confidence: How sure the model that wrote ``caption`` was of it, in (0, 1]; 0 and not in the file where
+            none wrote it, or it does not say.
     """
 
     path: str
@@ -59,6 +66,8 @@ class Clip:
     kind: Kind
     split: Split
     original_name: str
+    original_caption: str = ""
+    caption_confidence: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +120,14 @@ def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]
         MachineError: If the disk is full or the folder cannot be written.
     """
     header = {"format": FORMAT, "version": VERSION, "made_by": MADE_BY, "options": dict(options)}
-    records = [header, *(asdict(clip) for clip in clips)]
+    records = [header, *map(_record_of, clips)]
     lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
     write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def _record_of(clip: Clip) -> dict[str, Any]:
+    record = asdict(clip)
+    return {name: value for name, value in record.items() if value or name not in _OPTIONAL}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -180,6 +194,7 @@ def _read_clip(path: Path, number: int, line: str) -> Clip:
     for name in record:
         if name not in names:
             raise DataError(f"{where}: unknown key {name!r}; the keys are {', '.join(names)}")
+    record = {**_OPTIONAL, **record}
     for name in names:
         if name not in record:
             raise DataError(f"{where}: {name!r} is missing")
@@ -188,13 +203,18 @@ def _read_clip(path: Path, number: int, line: str) -> Clip:
     for name in ("num_frames", "height", "width", "fps", "seconds"):
         if record[name] <= 0:
             raise DataError(f"{where}: {name!r} must be above 0, got {record[name]}")
+    if not 0 <= record["caption_confidence"] <= 1:
+        raise DataError(f"{where}: 'caption_confidence' must be 0 to 1, got {record['caption_confidence']}")
     if record["start"] < 0:
         raise DataError(f"{where}: 'start' must not be below 0, got {record['start']}")
     if "\0" in record["path"] or not record["path"]:
         raise DataError(f"{where}: 'path' is no file name: {record['path']!r}")
     if ".." in Path(record["path"]).parts:
         raise DataError(f"{where}: 'path' leads out of the manifest's folder: {record['path']!r}; name it absolutely")
-    values: dict[str, Any] = {**record, **{name: float(record[name]) for name in ("start", "fps", "seconds")}}
+    values: dict[str, Any] = {
+        **record,
+        **{name: float(record[name]) for name in ("start", "fps", "seconds", "caption_confidence")},
+    }
     return Clip(**values)
 
 

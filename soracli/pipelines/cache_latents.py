@@ -24,6 +24,7 @@ from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
 from soracli.data.latents import has_shard, shard_name, write_index, write_shard
 from soracli.data.manifest import Clip, Manifest, read_manifest
 from soracli.data.video_read import read_frames
+from soracli.data.world.alt_text import alt_text
 from soracli.data.world.captions import caption_scene
 from soracli.data.world.edits import draw_edit, edit_facts, edit_frames, instruct
 from soracli.data.world.grammar import sample_scene
@@ -140,7 +141,7 @@ def plan_jobs(
             name = shard_name(
                 spec,
                 {
-                    "clips": [[clip.clip_id, clip.caption] for clip in part],
+                    "clips": [_texts(clip) for clip in part],
                     "read": recipe.clips.model_dump(mode="json"),
                 },
             )
@@ -166,7 +167,7 @@ def _world_jobs(
             for start in range(0, len(mine), size):
                 numbers = mine[start : start + size]
                 described = {
-                    section: one.model_dump(mode="json", exclude={"videos", "images", "shapes"}),
+                    section: one.model_dump(mode="json", exclude=_undescribed(one)),
                     "kind": kind,
                     "scenes": numbers,
                 }
@@ -199,6 +200,15 @@ def _frame_times(world: WorldLatentsConfig, images: bool, spec: LatentSpec) -> T
     return torch.arange(spec.video_frames(1 + (wanted - 1) // spec.compression[0])) / world.fps
 
 
+def _undescribed(world: WorldLatentsConfig) -> set[str]:
+    """Keys that do not decide what is in a shard; those of originals do only where there are some."""
+    return {"videos", "images", "shapes"} | (set() if world.originals else {"originals", "alt_text"})
+
+
+def _texts(clip: Clip) -> list[str]:
+    return [clip.clip_id, clip.caption, *filter(None, [clip.original_caption])]
+
+
 def _world_maker(
     world: WorldLatentsConfig,
     numbers: Sequence[int],
@@ -225,15 +235,20 @@ def _world_maker(
                 for style in styles
             ]
             still = [caption_scene(scene, style=style, moving=False, rng=rng) for style in styles]  # type: ignore[arg-type]
-            records.append(
-                {
-                    "source": "world",
-                    "name": f"world {world.seed} scene {scene.index}",
-                    "fps": world.fps,
-                    "captions": still if images else captions,
-                    "still_captions": still,
-                }
-            )
+            record = {
+                "source": "world",
+                "name": f"world {world.seed} scene {scene.index}",
+                "fps": world.fps,
+                "captions": still if images else captions,
+                "still_captions": still,
+            }
+            if world.originals:
+                found, still_found = (
+                    [alt_text(scene, world.alt_text, moving=moving, rng=rng) for _ in range(world.originals)]
+                    for moving in (True, False)
+                )
+                record |= {"originals": still_found if images else found, "still_originals": still_found}
+            records.append(record)
         return latents, records, []
 
     return make
@@ -305,15 +320,16 @@ def _clip_maker(
                 continue
             latents.append(encode_video(vae, spec, torch.from_numpy(frames), device))
             captions = [clip.caption] if clip.caption else []
-            records.append(
-                {
-                    "source": "clips",
-                    "name": clip.original_name,
-                    "fps": rate,
-                    "captions": captions,
-                    "still_captions": captions,
-                }
-            )
+            record = {
+                "source": "clips",
+                "name": clip.original_name,
+                "fps": rate,
+                "captions": captions,
+                "still_captions": captions,
+            }
+            if clip.original_caption:
+                record |= {key: [clip.original_caption] for key in ("originals", "still_originals")}
+            records.append(record)
         return latents, records, []
 
     return make

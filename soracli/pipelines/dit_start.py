@@ -21,7 +21,11 @@ def learn_tokenizer(
     cache: LatentCache, recipe: DitTrainRecipe, frozen: FrozenText | None = None
 ) -> Tokenizer | PairedTokenizer:
     """The tokens of all captions of a cache, the same for the same cache, and those of a frozen text encoder."""
-    captions = (caption for entry in cache.entries for caption in (*entry.captions, *entry.still_captions))
+    captions = (
+        caption
+        for entry in cache.entries
+        for caption in (*entry.captions, *entry.still_captions, *entry.originals, *entry.still_originals)
+    )
     return pair_tokenizers(train_tokenizer(captions, recipe.text.vocabulary_size), frozen, recipe.text)
 
 

@@ -91,7 +91,7 @@ def plan_dit(
     start = load_start(init, cache, recipe, frozen)
     check_vae(cache, vae)
     check_patch(cache, recipe)
-    sampler = LatentSampler(cache, recipe.samples)
+    sampler = LatentSampler(cache, recipe.samples, recipe.caption)
     model = check_adapters(recipe, init, cache.spec.channels, frozen)
     dit, text = model.dit, model.text
     tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer

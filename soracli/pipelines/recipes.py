@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from soracli.data.config import (
+    CaptionConfig,
     ClipLatentsConfig,
     FramesConfig,
     JudgeDataConfig,
@@ -78,6 +79,7 @@ class DitTrainRecipe(Section):
     text: TextEncoderConfig = TextEncoderConfig()
     lora: LoRAConfig = LoRAConfig()
     samples: LatentSamplesConfig = LatentSamplesConfig()
+    caption: CaptionConfig = CaptionConfig()
     flow: FlowConfig = FlowConfig()
     order: OrderConfig = OrderConfig()
     sampling: SamplingConfig = SamplingConfig()

@@ -84,7 +84,7 @@ def train_dit(
         cache = LatentCache(latents)
         check_vae(cache, vae)
         check_patch(cache, recipe)
-        sampler = LatentSampler(cache, recipe.samples)
+        sampler = LatentSampler(cache, recipe.samples, recipe.caption)
         frozen = open_frozen(recipe.text, fetch=True)
         start = load_start(init, cache, recipe, frozen)
         check_adapters(recipe, init, cache.spec.channels, frozen)

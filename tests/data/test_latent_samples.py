@@ -5,7 +5,7 @@ import torch
 
 from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
-from soracli.data.config import LatentSamplesConfig
+from soracli.data.config import CaptionConfig, LatentSamplesConfig
 from soracli.data.latent_samples import LatentSampler, shown_size
 from soracli.data.latents import LatentCache, write_index, write_shard
 
@@ -122,3 +122,36 @@ def test_the_square_is_the_middle(tmp_path):
         assert torch.equal(square.latents, native.latents[:, :, (rows - 4) // 2 :, (columns - 4) // 2 :][:, :, :4, :4])
         assert torch.equal(square.seconds, native.seconds) and square.caption == native.caption
     assert shown_size((1, 3, 6, 4), LatentSamplesConfig()) == (6, 4)
+
+
+def mixed(folder, **texts):
+    """A cache of one video with such texts."""
+    record = {"source": "world", "name": "a", "fps": 8.0, "captions": ["written"], "still_captions": ["written still"]}
+    write_shard(folder, "all", [torch.zeros(1, 3, 2, 2)], [{**record, **texts}])
+    write_index(folder, SPEC, ["all"], {})
+    return LatentCache(folder)
+
+
+@pytest.mark.parametrize("synthetic", [0.0, 0.5, 0.95, 1.0])
+def test_written_captions_and_originals_are_mixed_as_asked(tmp_path, synthetic):
+    cache = mixed(tmp_path, originals=["found"], still_originals=["found still"])
+    sampler = LatentSampler(cache, LatentSamplesConfig(image_share=0.5), CaptionConfig(synthetic=synthetic))
+    drawn = [sampler.sample(torch.Generator().manual_seed(seed)) for seed in range(2000)]
+    for sample in drawn:
+        assert sample.caption.endswith("still") == (sample.latents.shape[1] == 1)
+    share = sum(sample.caption.startswith("written") for sample in drawn) / len(drawn)
+    assert abs(share - synthetic) <= 5 * (synthetic * (1 - synthetic) / len(drawn)) ** 0.5
+
+
+def test_texts_of_one_kind_are_always_shown(tmp_path):
+    cache = mixed(tmp_path / "one", captions=[], still_captions=[], originals=["found"], still_originals=["found"])
+    assert {sample.caption for sample in draws(cache, 20)} == {"found"}
+    plain = mixed(tmp_path / "two")
+    for synthetic in (0.0, 1.0):
+        sampler = LatentSampler(plain, LatentSamplesConfig(), CaptionConfig(synthetic=synthetic))
+        given = [sampler.choose(torch.Generator().manual_seed(seed)) for seed in range(20)]
+        assert given == [
+            LatentSampler(plain, LatentSamplesConfig()).choose(torch.Generator().manual_seed(seed))
+            for seed in range(20)
+        ]
+        assert {choice.caption for choice in given} <= {"written", "written still"}

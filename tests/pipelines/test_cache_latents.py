@@ -122,7 +122,8 @@ def test_scenes_are_dealt_out_over_shapes(vae, tmp_path):
     torch.testing.assert_close(cache.latents(entry), encode_video(model, spec, frames, CPU), atol=2e-3, rtol=2e-3)
     # A shape is what a recipe with that size alone would be: the shard of scenes 0 and 2 is the same.
     alone = plan_jobs(mixed, None, SPEC, None, CPU, SilentReporter())[0].name
-    world = WORLD.model_dump(mode="json", exclude={"videos", "images", "shapes"})
+    # Keys that came later are not in the names of shards that have nothing of them.
+    world = WORLD.model_dump(mode="json", exclude={"videos", "images", "shapes", "originals", "alt_text"})
     assert alone == shard_name(SPEC, {"world": world, "kind": "videos", "scenes": [0, 2]})
 
 
@@ -294,3 +295,22 @@ def test_known_sizes():
     assert native_size(1080, 1920, config) == (96, 160)
     assert native_size(100, 100, config) == (96, 96)
     assert native_size(10, 10, config) == (32, 32)
+
+
+def test_originals_stand_beside_the_same_latents_and_captions(vae, tmp_path):
+    plain = run(vae, tmp_path / "out")
+    recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"originals": 2})})
+    found = run(vae, tmp_path / "out", recipe)
+    for one, two in zip(plain.entries, found.entries, strict=True):
+        assert one.shard != two.shard and one.originals == one.still_originals == ()
+        assert one.captions == two.captions and torch.equal(plain.latents(one), found.latents(two))
+        assert len(two.originals) == len(two.still_originals) == 2 and all(two.originals + two.still_originals)
+
+
+def test_the_text_a_clip_came_with_is_its_original(vae, tmp_path):
+    clips = [make_clip(tmp_path, f"{number}.webp", 6, seed=number) for number in range(2)]
+    clips[0] = replace(clips[0], caption="written", original_caption="found")
+    recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
+    first, second = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, *clips)).entries
+    assert first.captions == ("written",) and first.originals == first.still_originals == ("found",)
+    assert second.captions == ("blocks 1",) and second.originals == second.still_originals == ()

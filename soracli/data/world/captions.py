@@ -48,7 +48,7 @@ _SHORT_STILL = (
     "{ground} with {listing}",
     "{ground}, {listing}",
 )
-_LONG_MOVING = (
+LONG_MOVING = (
     "{count} {on} under {sky}. {sentences}. {camera}.",
     "{on} under {sky} there {are} {count}: {listing}. {camera}.",
     "{camera}. {on}, under {sky}, there {are} {count}. {sentences}.",
@@ -58,7 +58,7 @@ _LONG_MOVING = (
     "the video shows {count} {on} under {sky} while {camera}. {sentences}.",
     "a scene with {count}. {sentences}. the ground is {ground}, the sky is {tone}, and {camera}.",
 )
-_LONG_STILL = (
+LONG_STILL = (
     "{count} {on} under {sky}. {sentences}.",
     "{on} under {sky} there {are} {count}: {listing}.",
     "{listing}. there {are} {count} {on} under {sky}.",
@@ -67,11 +67,12 @@ _LONG_STILL = (
     "the picture shows {count} under {sky} {on}: {listing}.",
     "a scene with {count}. {sentences}. the ground is {ground}, the sky is {tone}.",
 )
+"""How long captions are put together, see ``fill_long``."""
 
 
 @dataclass(frozen=True)
-class _Words:
-    """One object in words.
+class ObjectPhrase:
+    """One object in words, as a long caption has them.
 
     Attributes:
         noun: "a small red ball".
@@ -177,26 +178,55 @@ def _long(scene: Scene, items: Sequence[SceneObject], moving: bool, rng: random.
     ]
     ground = rng.choice(GROUND_WORDS[scene.ground])
     bumping = rng.choice(CONTACT_WORDS) if contact and moving else ""
-    sentences = [_sentence(item, moving) for item in words]
+    template = rng.choice(LONG_MOVING if moving else LONG_STILL)
+    camera = rng.choice(camera_phrases(scene.camera))
+    on = f"{_preposition(scene, moving)} {ground}"
+    return fill_long(template, words, on=on, ground=ground, tone=_sky(scene), camera=camera, bumping=bumping)
+
+
+def fill_long(
+    template: str,
+    words: Sequence[ObjectPhrase],
+    *,
+    on: str,
+    ground: str,
+    tone: str,
+    camera: str,
+    bumping: str = "",
+) -> str:
+    """A long caption out of its phrases.
+
+    Args:
+        template: One of ``LONG_MOVING``, or of ``LONG_STILL`` if the objects have no verbs.
+        words: The objects in the order they are named.
+        on: "on green grass".
+        ground: "green grass".
+        tone: Of the sky: "blue".
+        camera: "the camera pans left"; not looked at in a still picture.
+        bumping: "they collide", or "".
+    """
+    sentences = [_sentence(item) for item in words]
     listing = _join([_listed(item) for item in words])
-    return rng.choice(_LONG_MOVING if moving else _LONG_STILL).format(
-        count=COUNT_WORDS[len(items)],
-        are="is" if len(items) == 1 else "are",
-        on=f"{_preposition(scene, moving)} {ground}",
+    return template.format(
+        count=COUNT_WORDS[len(words)],
+        are="is" if len(words) == 1 else "are",
+        on=on,
         ground=ground,
-        sky=f"a {_sky(scene)} sky",
-        tone=_sky(scene),
-        camera=rng.choice(camera_phrases(scene.camera)),
+        sky=f"a {tone} sky",
+        tone=tone,
+        camera=camera,
         sentences=". ".join([*sentences, bumping] if bumping else sentences),
         listing=f"{listing}. {bumping}" if bumping else listing,
     )
 
 
-def _words(item: SceneObject, before: SceneObject | None, moving: bool, rng: random.Random, *, sized: bool) -> _Words:
+def _words(
+    item: SceneObject, before: SceneObject | None, moving: bool, rng: random.Random, *, sized: bool
+) -> ObjectPhrase:
     adjectives = [rng.choice(SIZE_WORDS[item.size])] if sized else []
     noun = " ".join([*adjectives, item.colour, item.shape])
     finite, participle = rng.choice(motion_phrases(item.motion, item.shape)) if moving else ("", "")
-    return _Words(
+    return ObjectPhrase(
         noun=f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}",
         finite=finite,
         participle=participle,
@@ -204,13 +234,13 @@ def _words(item: SceneObject, before: SceneObject | None, moving: bool, rng: ran
     )
 
 
-def _sentence(item: _Words, moving: bool) -> str:
-    if not moving:
+def _sentence(item: ObjectPhrase) -> str:
+    if not item.finite:
         return " ".join(filter(None, (item.place, "there is", item.noun)))
     return f"{item.place}, {item.noun} {item.finite}" if item.place else f"{item.noun} {item.finite}"
 
 
-def _listed(item: _Words) -> str:
+def _listed(item: ObjectPhrase) -> str:
     return " ".join(filter(None, (item.noun, item.place, item.finite and f"that {item.finite}")))
 
 
