@@ -129,10 +129,10 @@ class LatentSpec:
         """Time in seconds of each latent: the mean time of the frames it holds.
 
         Args:
-            latent_frames: How many latents, the first holding one frame.
+            latent_frames: How many latents, the first holding one frame; 0 gives no times.
             fps: Frames a second.
             start: Time of the first frame, in seconds.
         """
         step = self.compression[0]
         centres = [0.0] + [1 + step * index + (step - 1) / 2 for index in range(latent_frames - 1)]
-        return [start + centre / fps for centre in centres]
+        return [start + centre / fps for centre in centres[:latent_frames]]

@@ -80,6 +80,8 @@ class WorldShape(Section):
     """Rows of pixels."""
     width: int = Field(128, ge=8)
     """Columns of pixels."""
+    stills: bool = False
+    """Each frame cached by itself: keyframes, best at a rate of about 1 a second."""
     weight: float = Field(1.0, gt=0)
     """How many scenes have it, against the other shapes."""
 
@@ -95,8 +97,8 @@ class AltTextConfig(Section):
     """Share of texts with words beside them that tell nothing of the scene: file names, offers, where to click."""
 
 
-class WorldLatentsConfig(Section):
-    """Scenes of the built-in world to cache."""
+class WorldScenesConfig(Section):
+    """What is cached of the built-in world."""
 
     videos: int = Field(1000, ge=0)
     """Scenes cached as videos."""
@@ -112,17 +114,27 @@ class WorldLatentsConfig(Section):
     """Rows of pixels."""
     width: int = Field(128, ge=8)
     """Columns of pixels."""
+    stills: bool = False
+    """Each frame cached by itself: keyframes, best at a rate of about 1 a second."""
     captions: int = Field(6, ge=1, le=64)
     """Captions written for each scene, half of them short and half long."""
+    shapes: tuple[WorldShape, ...] = ()
+    """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
+    one's own. If there are any, ``seconds``, ``fps``, ``height``, ``width`` and ``stills`` above are not looked at."""
+
+
+class WorldLatentsConfig(WorldScenesConfig):
+    """Scenes of the built-in world to cache, with their captions."""
+
+    tails: bool = False
+    """Cut every video once, at random, and cache what follows a second time, as a video of its own: what a video that
+    is connected to another runs into."""
     originals: int = Field(0, ge=0, le=64)
     """Further texts for each scene, as if found beside it: the truth made worse by ``alt_text``."""
     alt_text: AltTextConfig = AltTextConfig()
-    shapes: tuple[WorldShape, ...] = ()
-    """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
-    one's own. If there are any, ``seconds``, ``fps``, ``height`` and ``width`` above are not looked at."""
 
 
-class WorldEditsConfig(WorldLatentsConfig):
+class WorldEditsConfig(WorldScenesConfig):
     """Pairs of scenes to cache, before and after an edit, with the instruction that leads from one to the other."""
 
     videos: int = Field(0, ge=0)
@@ -148,6 +160,8 @@ class ClipLatentsConfig(Section):
     """Of the pixels of a side: the VAE's compression times the DiT's patch."""
     background: tuple[int, int, int] = (255, 255, 255)
     """Colour under transparent parts."""
+    tails: bool = False
+    """As ``tails`` of the world."""
 
 
 class LatentSamplesConfig(Section):
@@ -177,6 +191,8 @@ class LatentSamplesConfig(Section):
     edit_share: float = Field(0.0, ge=0, le=1)
     """Share of samples that are edits, with what they are an edit of and the instruction: pairs of ``[world_edits]``,
     for a model with ``dit.edits``."""
+    cut_share: float = Field(0.0, ge=0, le=1)
+    """Share of video samples that run into a video of their own, which is given: those cached with ``tails``."""
     latent_frames: tuple[int, ...] = (5, 13)
     """Lengths of video samples, latent frames; each is drawn as often."""
     middle_share: float = Field(0.35, ge=0, le=1)

@@ -20,9 +20,10 @@ class LatentSample:
         latents: ``(C, T, H, W)``, normalised.
         seconds: ``(T,)`` time of each latent frame, the first of the stretch at 0.
         one_frame: ``(T,)`` bool, whether it holds a single frame.
-        begins: Whether the stretch begins where its video begins.
+        begins: Whether the stretch begins where its video begins, or has no past because all of it are stills.
         caption: Its text; of an edit the instruction.
         source: ``(C, T, H, W)`` what it is an edit of, frame for frame; None if it is none.
+        tail: Latents at its end that are a video of their own, which the others run into.
     """
 
     latents: Tensor
@@ -31,6 +32,7 @@ class LatentSample:
     begins: bool
     caption: str
     source: Tensor | None = None
+    tail: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Choice:
     Attributes:
         entry: Of the cache.
         start: First latent frame.
-        count: Latent frames.
+        count: Latent frames, those of a tail among them.
         caption: Its text.
         size: Rows and columns of latents that are shown.
+        tail: How many of the frames are of its tail, the last ones.
     """
 
     entry: Entry
@@ -50,6 +53,12 @@ class Choice:
     count: int
     caption: str
     size: tuple[int, int]
+    tail: int = 0
+
+    @property
+    def begins(self) -> bool:
+        """Whether nothing came before it; stills have no past that they go on with."""
+        return self.start == 0 or self.entry.stills
 
 
 def shown_size(shape: tuple[int, int, int, int], config: LatentSamplesConfig) -> tuple[int, int]:
@@ -77,6 +86,7 @@ class LatentSampler:
             [entry for entry in cache.entries if entry.source == source] for source in ("world", "clips")
         ]
         self._videos = [[entry for entry in entries if entry.shape[1] > 1] for entries in self._by_source]
+        self._cut = [[entry for entry in entries if entry.tail] for entries in self._by_source]
         if not cache.entries:
             raise DataError(f"{cache.folder} holds no latents: run sora latents cache")
         self._edits = [entry for entry in cache.entries if entry.paired and entry.shape[1] > 1]
@@ -88,6 +98,11 @@ class LatentSampler:
             raise DataError(f"{cache.folder} holds edits only: set samples.edit_share = 1, or cache other videos too")
         if config.image_share < 1 and not any(self._videos):
             raise DataError(f"{cache.folder} holds pictures only: set samples.image_share = 1, or cache videos")
+        if config.image_share < 1 and config.cut_share and not any(self._cut):
+            raise DataError(
+                f"samples.cut_share = {config.cut_share:g}, but {cache.folder} holds no cut videos: "
+                "cache some with sora latents cache --set world.tails=true"
+            )
 
     def _check_edits(self) -> None:
         config = self.config
@@ -118,15 +133,22 @@ class LatentSampler:
         """
         config = self.config
         picture = _uniform(generator) < (1.0 if pictures_only else config.image_share)
+        cut = False
         if config.edit_share and _uniform(generator) < config.edit_share:
             entries = self._still_edits if picture else self._edits
         else:
-            groups = self._by_source if picture else self._videos
+            cut = not picture and config.cut_share > 0 and _uniform(generator) < config.cut_share
+            groups = self._by_source if picture else self._cut if cut else self._videos
             from_world = bool(groups[0]) and (not groups[1] or _uniform(generator) < config.world_share)
             entries = groups[0] if from_world else groups[1]
         entry = entries[_integer(generator, len(entries))]
-        start, count, captions, originals = 0, 1, entry.still_captions, entry.still_originals
-        if not picture:
+        start, count, tail, captions, originals = 0, 1, 0, entry.still_captions, entry.still_originals
+        if cut:
+            wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
+            tail = 1 + _integer(generator, min(entry.tail, max(1, wanted - 1)))
+            start = max(0, entry.tail_after - max(1, wanted - tail))
+            count, captions, originals = entry.tail_after - start + tail, entry.captions, entry.originals
+        elif not picture:
             wanted = config.latent_frames[_integer(generator, len(config.latent_frames))]
             count = entry.shape[1] if entry.whole else min(wanted, entry.shape[1])
             captions, originals = entry.captions, entry.originals
@@ -137,24 +159,33 @@ class LatentSampler:
         if originals and (not captions or _uniform(generator) >= self.caption.synthetic):
             captions = originals
         caption = captions[_integer(generator, len(captions))] if captions else ""
-        return Choice(entry, start, count, caption, shown_size(entry.shape, config))
+        return Choice(entry, start, count, caption, shown_size(entry.shape, config), tail)
 
     def read(self, choice: Choice) -> LatentSample:
         """The sample that was chosen."""
-        stop = choice.start + choice.count
-        times = torch.tensor(self.cache.spec.latent_times(stop, choice.entry.fps)[choice.start :])
-        one_frame = torch.zeros(choice.count, dtype=torch.bool)
-        one_frame[0] = choice.start == 0
-        top, left = ((whole - shown) // 2 for whole, shown in zip(choice.entry.shape[2:], choice.size, strict=True))
+        entry, spec, stop = choice.entry, self.cache.spec, choice.start + choice.count - choice.tail
+        stills = [number / entry.fps for number in range(stop)]
+        times = stills if entry.stills else spec.latent_times(stop, entry.fps)
+        end = spec.video_frames(stop) / entry.fps
+        seconds = torch.tensor(times[choice.start :] + spec.latent_times(choice.tail, entry.fps, start=end))
+        one_frame = torch.full((choice.count,), entry.stills)
+        one_frame[0] = choice.begins
+        if choice.tail:
+            one_frame[-choice.tail] = True
+        top, left = ((whole - shown) // 2 for whole, shown in zip(entry.shape[2:], choice.size, strict=True))
         rows, columns = slice(top, top + choice.size[0]), slice(left, left + choice.size[1])
         shown = (slice(None), slice(choice.start, stop), rows, columns)
+        latents = self.cache.latents(entry)[shown]
+        if choice.tail:
+            latents = torch.cat([latents, self.cache.tail_latents(entry)[:, : choice.tail, rows, columns]], 1)
         return LatentSample(
-            latents=self.cache.latents(choice.entry)[shown],
-            seconds=times - times[0],
+            latents=latents,
+            seconds=seconds - seconds[0],
             one_frame=one_frame,
-            begins=choice.start == 0,
+            begins=choice.begins,
             caption=choice.caption,
-            source=self.cache.source_latents(choice.entry)[shown] if choice.entry.paired else None,
+            source=self.cache.source_latents(entry)[shown] if entry.paired else None,
+            tail=choice.tail,
         )
 
 

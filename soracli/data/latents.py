@@ -4,7 +4,8 @@
 
     latents/latents.json             format, LatentSpec, statistics of what is cached
     latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16; of an edit also
-                                     "0.source", what it is an edit of
+                                     "0.source", what it is an edit of, and of a cut video "0.tail", what follows the
+                                     cut, encoded as a video of its own
     latents/shards/HASH.json         a record an entry: what it is, captions, rate, length
 
 A shard's name is the hash of all that decides its content: the entries, how they were decoded, the VAE and the format.
@@ -51,6 +52,9 @@ class Entry:
         whole: Whether it is only true of all its frames together.
         originals: Texts it came with, where ``captions`` were written for it; often none.
         still_originals: The same for its first frame.
+        stills: Whether each of its latents is a frame encoded by itself.
+        tail: Latent frames of its tail: frames after a cut, encoded as a video of their own; 0 if it has none.
+        tail_after: Latent frames before the cut.
     """
 
     shard: str
@@ -65,6 +69,22 @@ class Entry:
     whole: bool = False
     originals: tuple[str, ...] = ()
     still_originals: tuple[str, ...] = ()
+    stills: bool = False
+    tail: int = 0
+    tail_after: int = 0
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What follows a cut.
+
+    Attributes:
+        after: Latent frames of the whole video before the cut.
+        latents: ``(C, T, H, W)`` of the frames after it, as a video of their own.
+    """
+
+    after: int
+    latents: Tensor
 
 
 def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
@@ -84,6 +104,7 @@ def write_shard(
     latents: Sequence[Tensor],
     records: Sequence[Mapping[str, Any]],
     sources: Sequence[Tensor] = (),
+    tails: Mapping[int, Tail] | None = None,
 ) -> None:
     """Write a shard; its record comes last, so a shard with a record is whole.
 
@@ -91,9 +112,10 @@ def write_shard(
         folder: The cache.
         name: Of ``shard_name``.
         latents: Normalised latents ``(C, T, H, W)``.
-        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, ``whole`` if it is, and
-            ``originals`` and ``still_originals`` where there are any.
+        records: Of each: ``source``, ``name``, ``fps``, ``captions``, ``still_captions``, ``whole`` and ``stills`` if
+            it is, and ``originals`` and ``still_originals`` where there are any.
         sources: What each of them is an edit of, of the same shape; empty if they are no edits.
+        tails: Those of some, by number.
 
     Raises:
         MachineError: If the disk is full or cannot be written.
@@ -106,6 +128,10 @@ def write_shard(
         if value.shape != source.shape:
             raise ValueError(f"latents {tuple(value.shape)} cannot be an edit of {tuple(source.shape)}")
         tensors[f"{number}.source"] = source
+    more: dict[int, dict[str, int]] = {}
+    for number, tail in (tails or {}).items():
+        tensors[f"{number}.tail"] = tail.latents
+        more[number] = {"tail": tail.latents.shape[1], "tail_after": tail.after}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.half().contiguous() for key, value in tensors.items()}, part)
@@ -114,7 +140,10 @@ def write_shard(
         part.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error}") from error
     paired = {"paired": True} if sources else {}
-    entries = [{**record, **paired, "shape": list(value.shape)} for value, record in zip(latents, records, strict=True)]
+    entries = [
+        {**record, **paired, **more.get(number, {}), "shape": list(value.shape)}
+        for number, (value, record) in enumerate(zip(latents, records, strict=True))
+    ]
     write_json_atomic(path.with_suffix(".json"), entries)
 
 
@@ -170,6 +199,9 @@ class LatentCache:
                     whole=bool(record.get("whole", False)),
                     originals=tuple(record.get("originals", ())),
                     still_originals=tuple(record.get("still_originals", ())),
+                    stills=bool(record.get("stills", False)),
+                    tail=int(record.get("tail", 0)),
+                    tail_after=int(record.get("tail_after", 0)),
                 )
                 for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
             ]
@@ -184,7 +216,7 @@ class LatentCache:
         Raises:
             ArtifactError: If the shard is damaged.
         """
-        return self._read(entry, str(entry.number))
+        return self._read(entry, str(entry.number), entry.shape[1])
 
     def source_latents(self, entry: Entry) -> Tensor:
         """What a paired entry is an edit of, as ``latents``.
@@ -192,9 +224,18 @@ class LatentCache:
         Raises:
             ArtifactError: If the shard is damaged.
         """
-        return self._read(entry, f"{entry.number}.source")
+        return self._read(entry, f"{entry.number}.source", entry.shape[1])
 
-    def _read(self, entry: Entry, key: str) -> Tensor:
+    def tail_latents(self, entry: Entry) -> Tensor:
+        """What follows the cut of an entry with a tail, as ``latents``.
+
+        Raises:
+            ArtifactError: If the shard is damaged.
+        """
+        return self._read(entry, f"{entry.number}.tail", entry.tail)
+
+    def _read(self, entry: Entry, key: str, num_latents: int) -> Tensor:
+        shape = (entry.shape[0], num_latents, *entry.shape[2:])
         if entry.shard not in self._tensors:
             path = self.folder / "shards" / f"{entry.shard}.safetensors"
             try:
@@ -205,7 +246,7 @@ class LatentCache:
                     f"{path} is missing or damaged ({error}): remove it and run sora latents cache again"
                 ) from error
         latents = self._tensors[entry.shard].get(key)
-        if latents is None or tuple(latents.shape) != entry.shape:
+        if latents is None or tuple(latents.shape) != shape:
             raise ArtifactError(
                 f"shard {entry.shard} does not hold what its record says: remove it and run sora latents cache again"
             )

@@ -43,7 +43,9 @@ def forward_order(num_latents: int, first_block: int, block: int, given: int = 0
     return Order(tuple(range(given)), tuple(tuple(range(low, high)) for low, high in pairwise(cuts)))
 
 
-def draw_order(num_latents: int, begins: bool, config: OrderConfig, generator: torch.Generator) -> Order:
+def draw_order(
+    num_latents: int, begins: bool, config: OrderConfig, generator: torch.Generator, *, tail: int = 0
+) -> Order:
     """Draw an order to train on.
 
     Args:
@@ -52,7 +54,12 @@ def draw_order(num_latents: int, begins: bool, config: OrderConfig, generator: t
             for it never has to be made without a past.
         config: How often which.
         generator: Decides.
+        tail: Frames at the end that are a video of their own: they are given, and the others are made to run into
+            them, from a beginning that is given too or from nothing, the two drawn as often as ``between`` and
+            ``backward`` (equally if neither is drawn otherwise).
     """
+    if tail:
+        return _towards(num_latents - tail, tail, config, generator)
     if num_latents == 1:
         return Order((), ((0,),))
     names = ("forward", "animate", "backward", "between", "scattered")
@@ -78,6 +85,16 @@ def draw_order(num_latents: int, begins: bool, config: OrderConfig, generator: t
         return forward_order(num_latents, config.first_block, config.block, 1)
     given = 0 if begins else min(some, config.block)
     return forward_order(num_latents, config.first_block, config.block, given)
+
+
+def _towards(num_made: int, tail: int, config: OrderConfig, generator: torch.Generator) -> Order:
+    ends = tuple(range(num_made, num_made + tail))
+    between = 0.5 if config.between + config.backward == 0 else config.between / (config.between + config.backward)
+    if num_made > 1 and float(torch.rand(1, generator=generator)) < between:
+        left = 1 + _integer(generator, min(config.block, num_made - 1))
+        return Order((*range(left), *ends), _blocks(list(range(left, num_made)), config.block))
+    stops = range(num_made, 0, -config.block)
+    return Order(ends, tuple(tuple(range(max(0, stop - config.block), stop)) for stop in stops))
 
 
 def _blocks(frames: list[int], size: int) -> tuple[tuple[int, ...], ...]:

@@ -27,7 +27,7 @@ class SourceSummary:
         videos: Entries with more than one latent frame.
         seconds: Their length together.
         images: Entries with one.
-        num_bytes: Of the latents of both, with what they are edits of.
+        num_bytes: Of the latents of both, with what they are edits of and their tails.
     """
 
     videos: int
@@ -95,10 +95,19 @@ def _source(entries: Sequence[Entry], frames_per_latent: int) -> SourceSummary:
     videos = [entry for entry in entries if entry.shape[1] > 1]
     return SourceSummary(
         videos=len(videos),
-        seconds=sum((1 + (entry.shape[1] - 1) * frames_per_latent) / entry.fps for entry in videos),
+        seconds=sum(_num_frames(entry, frames_per_latent) / entry.fps for entry in videos),
         images=len(entries) - len(videos),
-        num_bytes=_BYTES_PER_NUMBER * sum(torch.Size(entry.shape).numel() * (1 + entry.paired) for entry in entries),
+        num_bytes=_BYTES_PER_NUMBER * sum(_num_values(entry) for entry in entries),
     )
+
+
+def _num_frames(entry: Entry, frames_per_latent: int) -> int:
+    return entry.shape[1] if entry.stills else 1 + (entry.shape[1] - 1) * frames_per_latent
+
+
+def _num_values(entry: Entry) -> int:
+    channels, num_latents, rows, columns = entry.shape
+    return channels * (num_latents * (1 + entry.paired) + entry.tail) * rows * columns
 
 
 def _moments(files: Sequence[Path], channels: int) -> tuple[Tensor, Tensor]:

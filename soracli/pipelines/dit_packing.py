@@ -86,7 +86,7 @@ def count_tokens(
     is_edit = choice.entry.paired
     no_text, no_source = left_out(float(torch.rand(1, generator=generator)), is_edit, recipe.flow)
     text = len(encode_text(tokenizer, "" if no_text else choice.caption, recipe.text.max_tokens))
-    order = draw_order(choice.count, choice.start == 0, recipe.order, generator)
+    order = draw_order(choice.count, choice.begins, recipe.order, generator, tail=choice.tail)
     rate = 0.0
     if recipe.samples.token_drop:
         rate = draw_drop_rate(recipe.samples.token_drop, generator_for(recipe.loop.seed, "token drop", *key))

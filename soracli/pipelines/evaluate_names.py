@@ -17,8 +17,8 @@ from soracli.data.manifest import Clip, Manifest, read_manifest
 from soracli.data.video_read import read_frames
 from soracli.metrics.intervals import Share, wilson_share
 from soracli.metrics.nearest import name_ranks, nearest_rows
-from soracli.pipelines.cache_latents import native_size
 from soracli.pipelines.clip_features import NUM_FRAMES, SECONDS_BETWEEN, FeatureKind, feature_kinds, frames_looked_at
+from soracli.pipelines.clip_shards import native_size
 from soracli.pipelines.evaluate_obedience import some_frames
 from soracli.pipelines.video_maker import VideoMaker
 from soracli.training.seeding import data_order

@@ -49,7 +49,7 @@ def noised_sample(
     Returns:
         The sample, and what ``flow.objective`` says of each noisy piece ``(C, T, H, W)``, in the order they stand.
     """
-    order = draw_order(drawn.latents.shape[1], drawn.begins, order_config, generator)
+    order = draw_order(drawn.latents.shape[1], drawn.begins, order_config, generator, tail=drawn.tail)
     levels = training_times(flow.objective, flow.copies * len(order.blocks), generator, flow.shift)
     levels = levels.view(flow.copies, -1)
     noise = torch.randn(flow.copies, *drawn.latents.shape, generator=generator)

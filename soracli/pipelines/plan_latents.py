@@ -9,12 +9,14 @@ from pathlib import Path
 from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import SilentReporter
-from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig
+from soracli.data.config import ClipLatentsConfig, WorldScenesConfig
 from soracli.data.latents import has_shard
 from soracli.data.manifest import Clip, read_manifest
 from soracli.models.store import load_vae
-from soracli.pipelines.cache_latents import deal_scenes, native_size, plan_jobs, world_shapes
+from soracli.pipelines.cache_latents import plan_jobs
+from soracli.pipelines.clip_shards import native_size
 from soracli.pipelines.recipes import LatentsCacheRecipe
+from soracli.pipelines.world_shards import deal_scenes, world_shapes
 from soracli.training.device import choose_device
 
 _BYTES_PER_NUMBER = 2
@@ -89,11 +91,12 @@ def plan_latents(
     )
 
 
-def _world_positions(world: WorldLatentsConfig, spec: LatentSpec) -> int:
+def _world_positions(world: WorldScenesConfig, spec: LatentSpec) -> int:
     videos, images = deal_scenes(world, range(world.videos)), deal_scenes(world, range(world.images))
     total = 0
     for shape, moving, still in zip(world_shapes(world), videos, images, strict=True):
-        length = 1 + (spec.num_frames_for(shape.seconds, shape.fps) - 1) // spec.compression[0]
+        frames = spec.num_frames_for(shape.seconds, shape.fps)
+        length = frames if shape.stills else 1 + (frames - 1) // spec.compression[0]
         if moving or still:
             total += (length * len(moving) + len(still)) * math.prod(spec.latent_size(shape.height, shape.width))
     return total

@@ -7,7 +7,7 @@ from soracli.core.errors import DataError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.config import CaptionConfig, LatentSamplesConfig
 from soracli.data.latent_samples import LatentSampler, shown_size
-from soracli.data.latents import LatentCache, write_index, write_shard
+from soracli.data.latents import LatentCache, Tail, write_index, write_shard
 
 SPEC = LatentSpec(channels=1, compression=(4, 8, 8), mean=(0.0,), std=(1.0,), vae_hash="ab")
 LENGTHS = {"world": (9, 4), "clips": (6, 1)}
@@ -155,3 +155,61 @@ def test_texts_of_one_kind_are_always_shown(tmp_path):
             for seed in range(20)
         ]
         assert {choice.caption for choice in given} <= {"written", "written still"}
+
+
+@pytest.fixture
+def cut_cache(tmp_path):
+    """Two videos with tails and one of stills; a tail's latent frame k is filled with 1000 + 100 * entry + k."""
+    lengths, tails = (9, 4, 6), {0: Tail(5, torch.arange(3)), 1: Tail(1, torch.arange(2))}
+    latents = [(100.0 * e + torch.arange(n)).view(1, -1, 1, 1).expand(1, n, 2, 2) for e, n in enumerate(lengths)]
+    record = {"source": "world", "captions": ["it moves"], "still_captions": ["it stands"], "fps": 8.0}
+    records = [{**record, "name": "a"}, {**record, "name": "b"}, {**record, "name": "c", "fps": 1.0, "stills": True}]
+    filled = {
+        e: Tail(t.after, (1000.0 + 100 * e + t.latents).view(1, -1, 1, 1).expand(1, -1, 2, 2)) for e, t in tails.items()
+    }
+    write_shard(tmp_path, "all", latents, records, tails=filled)
+    write_index(tmp_path, SPEC, ["all"], {})
+    return LatentCache(tmp_path)
+
+
+def test_cut_samples_run_into_a_video_of_its_own(cut_cache):
+    seen = set()
+    for sample in draws(cut_cache, image_share=0, cut_share=1, latent_frames=(3, 5), middle_share=0):
+        values = sample.latents[0, :, 0, 0].tolist()
+        entry, start = place(sample)
+        after = {0: 5, 1: 1}[entry]
+        head = len(values) - sample.tail
+        assert sample.tail >= 1 and head >= 1
+        # Up to the cut, from as far back as the length asked for allows, and then the beginning of what follows.
+        assert values[:head] == [100 * entry + k for k in range(after - head, after)]
+        assert values[head:] == [1000 + 100 * entry + k for k in range(sample.tail)]
+        assert len(values) in (3, 5) or (entry == 1 and head == 1)
+        # Frames by hand: the head's latents hold frames 0, 1-4, 5-8 and so on; the tail begins with the frame after.
+        frame = 1 + 4 * (after - 1)
+        held = [[0] if k == 0 else list(range(4 * k - 3, 4 * k + 1)) for k in range(after - head, after)]
+        held += [[frame] if k == 0 else list(range(frame + 4 * k - 3, frame + 4 * k + 1)) for k in range(sample.tail)]
+        middles = torch.tensor([sum(some) / len(some) / 8 for some in held])
+        torch.testing.assert_close(sample.seconds, middles - middles[0])
+        assert sample.one_frame.tolist() == [len(some) == 1 for some in held]
+        assert sample.begins == (start == 0)
+        seen.add((entry, head, sample.tail))
+    assert seen >= {(0, 4, 1), (0, 2, 1), (0, 3, 2), (0, 2, 3), (1, 1, 1), (1, 1, 2)}
+
+
+def test_without_cuts_no_sample_has_a_tail(cut_cache):
+    assert not any(sample.tail for sample in draws(cut_cache, image_share=0))
+    shares = [sample.tail > 0 for sample in draws(cut_cache, count=600, image_share=0, cut_share=0.3)]
+    assert sum(shares) / 600 == pytest.approx(0.3, abs=0.06)
+
+
+def test_stills_are_a_rate_apart_and_have_no_past(cut_cache):
+    found = [s for s in draws(cut_cache, image_share=0, latent_frames=(3,), middle_share=0.5) if place(s)[0] == 2]
+    assert {place(sample)[1] for sample in found} >= {0, 1, 2}
+    for sample in found:
+        assert sample.seconds.tolist() == [0.0, 1.0, 2.0]
+        assert sample.begins and sample.one_frame.all()
+
+
+def test_cuts_that_are_not_there_are_named(cache):
+    with pytest.raises(DataError, match=r"world\.tails=true"):
+        LatentSampler(cache, LatentSamplesConfig(cut_share=0.1))

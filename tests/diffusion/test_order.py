@@ -91,3 +91,30 @@ def test_the_same_generator_draws_the_same():
     assert [drawn(9, True, OrderConfig(), seed) for seed in range(9)] == [
         drawn(9, True, OrderConfig(), seed) for seed in range(9)
     ]
+
+
+@given(
+    count=st.integers(2, 20),
+    tail=st.integers(1, 5),
+    kind=st.sampled_from(KINDS),
+    block=sizes,
+    seed=st.integers(0, 2**32),
+)
+def test_a_tail_is_given_and_the_rest_runs_into_it(count, tail, kind, block, seed):
+    tail = min(tail, count - 1)
+    order = draw_order(count, True, only(kind, 3, block), torch.Generator().manual_seed(seed), tail=tail)
+    made = [frame for part in order.blocks for frame in part]
+    assert sorted([*order.given, *made]) == list(range(count))
+    assert set(range(count - tail, count)) <= set(order.given)
+    assert all(len(part) <= block and list(part) == sorted(part) != [] for part in order.blocks)
+    left = sorted(set(order.given) - set(range(count - tail, count)))
+    assert left == list(range(len(left))) and len(left) <= block
+    if kind == "backward" or count - tail == 1:
+        assert left == []
+    if kind == "between" and count - tail > 1:
+        assert left
+    if left:  # towards the end
+        assert made == sorted(made)
+    else:  # from the end towards the beginning
+        assert [part[-1] for part in order.blocks] == sorted((part[-1] for part in order.blocks), reverse=True)
+        assert order.blocks[0][-1] == count - tail - 1

@@ -16,8 +16,11 @@ from soracli.data.world.clips import world_frames
 from soracli.models.codec import encode_video
 from soracli.models.store import load_vae, save_vae
 from soracli.pipelines import cache_latents as pipeline
-from soracli.pipelines.cache_latents import cache_latents, deal_scenes, native_size, plan_jobs
+from soracli.pipelines import clip_shards, world_shards
+from soracli.pipelines.cache_latents import cache_latents, plan_jobs
+from soracli.pipelines.clip_shards import native_size
 from soracli.pipelines.recipes import LatentsCacheRecipe
+from soracli.pipelines.world_shards import deal_scenes
 from tests.data.clips import make_clip, make_manifest
 from tests.models.tiny import SPEC, stir, tiny_vae
 from tests.pipelines.runs import StopAfter
@@ -29,8 +32,12 @@ RECIPE = LatentsCacheRecipe(world=WORLD, clips=ClipLatentsConfig(side_multiple=8
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    for name in ("_SHARD_VIDEOS", "_SHARD_IMAGES", "_SHARD_CLIPS"):
-        monkeypatch.setattr(pipeline, name, 2)
+    for module, name in (
+        (world_shards, "_SHARD_VIDEOS"),
+        (world_shards, "_SHARD_IMAGES"),
+        (clip_shards, "_SHARD_CLIPS"),
+    ):
+        monkeypatch.setattr(module, name, 2)
 
 
 @pytest.fixture
@@ -123,7 +130,9 @@ def test_scenes_are_dealt_out_over_shapes(vae, tmp_path):
     # A shape is what a recipe with that size alone would be: the shard of scenes 0 and 2 is the same.
     alone = plan_jobs(mixed, None, SPEC, None, CPU, SilentReporter())[0].name
     # Keys that came later are not in the names of shards that have nothing of them.
-    world = WORLD.model_dump(mode="json", exclude={"videos", "images", "shapes", "originals", "alt_text"})
+    world = WORLD.model_dump(
+        mode="json", exclude={"videos", "images", "shapes", "originals", "alt_text", "tails", "stills"}
+    )
     assert alone == shard_name(SPEC, {"world": world, "kind": "videos", "scenes": [0, 2]})
 
 
@@ -202,7 +211,7 @@ def test_no_frame_is_lost_to_rounding(vae, tmp_path):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            pipeline,
+            clip_shards,
             "read_frames",
             lambda path, *, num_frames, **unused: torch.zeros(num_frames, 16, 16, 3).byte().numpy(),
         )
@@ -314,3 +323,43 @@ def test_the_text_a_clip_came_with_is_its_original(vae, tmp_path):
     first, second = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, *clips)).entries
     assert first.captions == ("written",) and first.originals == first.still_originals == ("found",)
     assert second.captions == ("blocks 1",) and second.originals == second.still_originals == ()
+
+
+def test_tails_are_what_follows_a_cut_as_a_video_of_its_own(vae, tmp_path):
+    cut = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"seconds": 1.7, "tails": True})})
+    plain = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"seconds": 1.7})})
+    clips = make_manifest(tmp_path, make_clip(tmp_path, "a.webp", 14, size=24))
+    clips_cut = cut.model_copy(update={"clips": RECIPE.clips.model_copy(update={"tails": True})})
+    cache = run(vae, tmp_path / "out", clips_cut, clips)
+    model, spec = load_vae(vae)
+    videos = [entry for entry in cache.entries if entry.shape[1] > 1]
+    assert {entry.source for entry in videos} == {"world", "clips"} and len(videos) == 4
+    assert len({entry.tail_after for entry in videos}) > 1
+    for entry in videos:
+        assert 1 <= entry.tail_after < entry.shape[1] == 4
+        if entry.source == "world":
+            frames, _ = world_frames(11, int(entry.name.split()[-1]), num_frames=13, fps=8, height=16, width=24)
+        else:
+            found = next(tmp_path.glob("a*"))
+            frames = torch.from_numpy(read_frames(found, start=0.0, num_frames=13, fps=entry.fps, size=(24, 24)))
+        expected = encode_video(model, spec, frames[4 * entry.tail_after - 3 :][: 4 * entry.tail - 3], CPU)
+        assert 4 * entry.tail_after - 3 + 4 * entry.tail - 3 > 13 - 4 or entry.tail == 5  # as many as there are
+        torch.testing.assert_close(cache.tail_latents(entry), expected, atol=2e-3, rtol=2e-3)
+    assert not any(entry.tail for entry in cache.entries if entry.shape[1] == 1)
+    whole = run(vae, tmp_path / "whole", plain, clips)
+    assert set(names(vae, clips_cut, clips)).isdisjoint(names(vae, plain, clips)[:2])
+    for one, other in zip(videos, [entry for entry in whole.entries if entry.shape[1] > 1], strict=True):
+        assert torch.equal(cache.latents(one), whole.latents(other)) and not other.tail
+
+
+def test_stills_are_frames_encoded_by_themselves(vae, tmp_path):
+    shapes = (WorldShape(seconds=3, fps=1, height=16, width=24, stills=True),)
+    stills = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"shapes": shapes, "tails": True})})
+    cache = run(vae, tmp_path / "out", stills)
+    model, spec = load_vae(vae)
+    for number, entry in enumerate(cache.entries):
+        count = 3 if number < 3 else 1
+        assert (entry.shape[1], entry.stills, entry.tail) == (count, True, 0)
+        frames, _ = world_frames(11, number, num_frames=count, fps=1, height=16, width=24)
+        expected = torch.cat([encode_video(model, spec, frame[None], CPU) for frame in frames], 1)
+        torch.testing.assert_close(cache.latents(entry), expected, atol=2e-3, rtol=2e-3)

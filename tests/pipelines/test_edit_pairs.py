@@ -17,6 +17,7 @@ from soracli.models.store import load_vae, save_vae
 from soracli.models.tokenizer import train_tokenizer
 from soracli.models.tokens import SOURCE_BLOCK, TEXT
 from soracli.pipelines import cache_latents as caching
+from soracli.pipelines import world_shards
 from soracli.pipelines.cache_latents import cache_latents
 from soracli.pipelines.describe_latents import describe_latents
 from soracli.pipelines.dit_batch import draw_batch, draw_sample
@@ -47,7 +48,7 @@ def recipe(**changes):
 
 
 def test_both_videos_are_encoded_with_the_instruction(vae, tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "_SHARD_VIDEOS", 3)
+    monkeypatch.setattr(world_shards, "_SHARD_VIDEOS", 3)
     plan = plan_latents(recipe(), vae=vae, clips=None, out=tmp_path / "out", device="cpu")
     cache = LatentCache(cache_latents(recipe(), vae=vae, clips=None, out=tmp_path / "out", device="cpu"))
     made = describe_latents(tmp_path / "out")
