@@ -68,9 +68,11 @@ class VideoWriter:
         metadata: What made the video (prompt, seed, model hash, version ...), kept as JSON in the comment tag of mp4,
             mov, mkv and webm and in a text chunk of png; gif and webp have no place for it.
         overwrite: Replace an existing file instead of refusing.
+        lossless: Keep every pixel as it is (FFV1 in RGB), in a .mkv.
 
     Raises:
-        UsageError: On an unknown suffix, an existing file, or metadata beyond 64 KiB.
+        UsageError: On an unknown suffix, another than .mkv where nothing may be lost, an existing file, or metadata
+            beyond 64 KiB.
         MachineError: On a full disk, a folder that cannot be written, or an encoder that died. The part file stays.
     """
 
@@ -83,6 +85,7 @@ class VideoWriter:
         threads: int = 0,
         metadata: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        lossless: bool = False,
     ) -> None:
         self.path = Path(path)
         self.part = part_name(self.path)
@@ -93,6 +96,9 @@ class VideoWriter:
         self._threads = threads
         self._comment = json.dumps(dict(metadata), allow_nan=False) if metadata else ""
         self._overwrite = overwrite
+        self._lossless = lossless
+        if lossless and self._suffix != ".mkv":
+            raise UsageError(f"only a .mkv keeps every pixel: name {self.path.with_suffix('.mkv')}")
         self._size: tuple[int, int] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._picture: Frames | None = None
@@ -181,6 +187,8 @@ class VideoWriter:
             raise MachineError(f"ffmpeg does not start ({program}): {error.strerror}") from error
 
     def _encoder_arguments(self, height: int, width: int, program: str) -> list[str]:
+        if self._lossless:
+            return ["-vf", "format=gbrp", "-c:v", "ffv1", "-level", "3", "-g", "1", "-slices", "4"]
         if self._suffix == ".gif":
             return ["-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1", "-loop", "0"]
         if self._suffix == ".webp":

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import math
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from soracli.core.errors import ArtifactError, UsageError, nearest
+from soracli.core.errors import UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.video_write import checked_suffix
-from soracli.diffusion.options import SamplerName, SamplingOptions, recommended_options
+from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_adapter_record, read_record
 from soracli.pipelines.output_names import output_files
+from soracli.pipelines.sampling_choice import (
+    check_ranges,
+    check_sampling,
+    draw_seed,
+    fitting_size,
+    model_defaults,
+    sampling_options,
+)
 
 DEFAULT_SECONDS = 4.0
 """Length of a video when none is asked for."""
 
-MAX_STEPS = 1000
-MAX_SEED = 2**63 - 1
-_DRAWN_SEEDS = 2**31
-_MAX_FRAME_TOKENS = 16384
 _RECORDED_CHARACTERS = 4000
 """A file's record holds this much of a prompt: it travels as one argument of the encoder."""
 
@@ -126,27 +128,30 @@ def plan_generation(
     if not texts:
         raise UsageError("no prompt; say what to show")
     _check_out(out, seconds, fps, contact_sheet)
-    _check_ranges(seed, count, num_steps, guidance_scale)
-    _check_sampling(guidance_interval, sampler)
+    check_ranges(seed, count, num_steps, guidance_scale)
+    check_sampling(guidance_interval, sampler)
     is_picture = out is not None and out.suffix.lower() == ".png"
     record = read_record(part_folder(model, "dit"), "dit")
     tuned = None if adapter is None else read_adapter_record(adapter, model)
-    spec, defaults = LatentSpec.from_dict(record.get("latents") or {}), _defaults(tuned or record, adapter or model)
+    spec, defaults = (
+        LatentSpec.from_dict(record.get("latents") or {}),
+        model_defaults(tuned or record, adapter or model),
+    )
     notes: list[str] = []
 
     rate = fps or float(defaults["fps"])
     trained_size: tuple[int, int] = (int(defaults["size"][0]), int(defaults["size"][1]))
-    chosen = _fitting(size or trained_size, spec, record["config"]["patch_size"], round_size)
+    chosen = fitting_size(size or trained_size, spec, record["config"]["patch_size"], round_size)
     notes += _far_from_trained(chosen, trained_size, rate, float(defaults["fps"]))
     length = DEFAULT_SECONDS if seconds is None else seconds
     num_frames = 1 if is_picture else spec.num_frames_for(length, rate)
     if not is_picture and length * rate < 1:
         notes.append(f"{length:g}s is less than a frame at {rate:g} frames a second; one frame is made")
     if seed is None:
-        seed = secrets.randbelow(_DRAWN_SEEDS)
+        seed = draw_seed()
         notes.append(f"seed: {seed}")
 
-    options = _options(
+    options = sampling_options(
         defaults,
         num_steps=num_steps,
         guidance_scale=guidance_scale,
@@ -202,59 +207,6 @@ def _check_out(out: Path | None, seconds: float | None, fps: float | None, conta
         useless = [name for name, is_given in given if is_given]
         if useless:
             raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
-
-
-def _check_ranges(seed: int | None, count: int, num_steps: int | None, guidance_scale: float | None) -> None:
-    if count < 1:
-        raise UsageError(f"--count must be at least 1, got {count}")
-    if seed is not None and not 0 <= seed <= MAX_SEED - count + 1:
-        raise UsageError(f"--seed must be 0 to {MAX_SEED - count + 1}, got {seed}")
-    if num_steps is not None and not 1 <= num_steps <= MAX_STEPS:
-        raise UsageError(f"--steps must be 1 to {MAX_STEPS}, got {num_steps}")
-    if guidance_scale is not None and not (math.isfinite(guidance_scale) and 0 <= guidance_scale <= 100):
-        raise UsageError(f"--guidance-scale must be 0 to 100, got {guidance_scale:g}; 1 is none")
-
-
-def _check_sampling(guidance_interval: tuple[float, float] | None, sampler: str | None) -> None:
-    if guidance_interval is not None and not 0 <= guidance_interval[0] < guidance_interval[1] <= 1:
-        low, high = guidance_interval
-        raise UsageError(f"--guidance-interval must be 0 <= LOW < HIGH <= 1, got {low:g}:{high:g}; 0:1 is everywhere")
-    names = get_args(SamplerName)
-    if sampler is not None and sampler not in names:
-        guess = nearest(sampler, names)
-        raise UsageError(
-            f"unknown sampler '{sampler}'{f'; did you mean {guess}?' if guess else ''} ({', '.join(names)})"
-        )
-
-
-def _defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
-    defaults = record.get("defaults")
-    if not isinstance(defaults, dict) or not {"fps", "size"} <= defaults.keys():
-        raise ArtifactError(f"{model} does not say which rate and size it was trained for: train it again")
-    return defaults
-
-
-def _options(defaults: Mapping[str, Any], **asked: Any) -> SamplingOptions:
-    """The model's recommendations over ours, and what the user asked for over both; None asks for nothing."""
-    return replace(recommended_options(defaults), **{name: value for name, value in asked.items() if value is not None})
-
-
-def _fitting(size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool) -> tuple[int, int]:
-    units = [spec.compression[axis] * patch_size[axis] for axis in (1, 2)]
-    near_height, near_width = (max(1, round(side / unit)) * unit for side, unit in zip(size, units, strict=True))
-    if size != (near_height, near_width) and not round_size:
-        raise UsageError(
-            f"--size {size[1]}x{size[0]} does not fit the model: sides must be multiples of {units[1]}x{units[0]}; "
-            f"the nearest is {near_width}x{near_height}"
-        )
-    tokens = near_height // units[0] * (near_width // units[1])
-    if tokens > _MAX_FRAME_TOKENS:
-        side = math.isqrt(_MAX_FRAME_TOKENS)
-        raise UsageError(
-            f"--size {size[1]}x{size[0]} is more than this model can hold in memory; "
-            f"the largest square is {side * units[1]}x{side * units[0]}"
-        )
-    return near_height, near_width
 
 
 def _far_from_trained(size: tuple[int, int], trained: tuple[int, int], fps: float, trained_fps: float) -> list[str]:

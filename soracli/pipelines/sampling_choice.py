@@ -1,0 +1,99 @@
+"""What a person may choose of how a model samples, checked before torch is loaded."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from soracli.core.errors import ArtifactError, UsageError, nearest
+from soracli.core.latent_spec import LatentSpec
+from soracli.diffusion.options import SamplerName, SamplingOptions, recommended_options
+
+MAX_STEPS = 1000
+MAX_SEED = 2**63 - 1
+_DRAWN_SEEDS = 2**31
+_MAX_FRAME_TOKENS = 16384
+
+
+def check_ranges(seed: int | None, count: int, num_steps: int | None, guidance_scale: float | None) -> None:
+    """Whether numbers are such as can be sampled with.
+
+    Raises:
+        UsageError: If not; names what can.
+    """
+    if count < 1:
+        raise UsageError(f"--count must be at least 1, got {count}")
+    if seed is not None and not 0 <= seed <= MAX_SEED - count + 1:
+        raise UsageError(f"--seed must be 0 to {MAX_SEED - count + 1}, got {seed}")
+    if num_steps is not None and not 1 <= num_steps <= MAX_STEPS:
+        raise UsageError(f"--steps must be 1 to {MAX_STEPS}, got {num_steps}")
+    if guidance_scale is not None and not (math.isfinite(guidance_scale) and 0 <= guidance_scale <= 100):
+        raise UsageError(f"--guidance-scale must be 0 to 100, got {guidance_scale:g}; 1 is none")
+
+
+def draw_seed() -> int:
+    """A seed that nobody chose, short enough to be typed again."""
+    return secrets.randbelow(_DRAWN_SEEDS)
+
+
+def check_sampling(guidance_interval: tuple[float, float] | None, sampler: str | None) -> None:
+    """Whether there is such a sampler, and noise levels lie between data and noise.
+
+    Raises:
+        UsageError: If not; names the nearest.
+    """
+    if guidance_interval is not None and not 0 <= guidance_interval[0] < guidance_interval[1] <= 1:
+        low, high = guidance_interval
+        raise UsageError(f"--guidance-interval must be 0 <= LOW < HIGH <= 1, got {low:g}:{high:g}; 0:1 is everywhere")
+    names = get_args(SamplerName)
+    if sampler is not None and sampler not in names:
+        guess = nearest(sampler, names)
+        raise UsageError(
+            f"unknown sampler '{sampler}'{f'; did you mean {guess}?' if guess else ''} ({', '.join(names)})"
+        )
+
+
+def model_defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
+    """What a model's record recommends: its rate and size at least.
+
+    Raises:
+        ArtifactError: If it does not say them.
+    """
+    defaults = record.get("defaults")
+    if not isinstance(defaults, dict) or not {"fps", "size"} <= defaults.keys():
+        raise ArtifactError(f"{model} does not say which rate and size it was trained for: train it again")
+    return defaults
+
+
+def sampling_options(defaults: Mapping[str, Any], **asked: Any) -> SamplingOptions:
+    """The model's recommendations over ours, and what the user asked for over both; None asks for nothing."""
+    return replace(recommended_options(defaults), **{name: value for name, value in asked.items() if value is not None})
+
+
+def fitting_size(
+    size: tuple[int, int], spec: LatentSpec, patch_size: Sequence[int], round_size: bool
+) -> tuple[int, int]:
+    """A size that a model can make: the one asked for, or the nearest.
+
+    Raises:
+        UsageError: If it does not fit and is not to be rounded, or is too large; names the nearest, or the largest.
+    """
+    units = [spec.compression[axis] * patch_size[axis] for axis in (1, 2)]
+    near_height, near_width = (max(1, round(side / unit)) * unit for side, unit in zip(size, units, strict=True))
+    if size != (near_height, near_width) and not round_size:
+        raise UsageError(
+            f"--size {size[1]}x{size[0]} does not fit the model: sides must be multiples of {units[1]}x{units[0]}; "
+            f"the nearest is {near_width}x{near_height}"
+        )
+    tokens = near_height // units[0] * (near_width // units[1])
+    if tokens > _MAX_FRAME_TOKENS:
+        side = math.isqrt(_MAX_FRAME_TOKENS)
+        raise UsageError(
+            f"--size {size[1]}x{size[0]} is more than this model can hold in memory; "
+            f"the largest square is {side * units[1]}x{side * units[0]}"
+        )
+    return near_height, near_width
