@@ -261,3 +261,14 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         "assert peak() - before < 30, (before, peak())"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.mp4")], check=True, cwd=ROOT, timeout=60)
+
+
+@pytest.mark.parametrize("side", [64, 33])
+def test_lossless_keeps_every_pixel(tmp_path: Path, side: int) -> None:
+    frames = noise(7, side)
+    with VideoWriter(tmp_path / "a.mkv", fps=12, lossless=True) as writer:
+        writer.write(frames[:3])
+        writer.write(frames[3:])
+    np.testing.assert_array_equal(read_frames(tmp_path / "a.mkv"), frames)
+    with pytest.raises(UsageError, match=r"only a \.mkv keeps every pixel: name .*a\.mkv"):
+        VideoWriter(tmp_path / "a.mp4", fps=12, lossless=True)
