@@ -19,9 +19,10 @@ from soracli.core.progress import SilentReporter
 from soracli.data.video_read import probe_video, read_frames
 from soracli.data.video_record import read_record
 from soracli.data.video_write import VideoWriter
+from soracli.models.generator import load_generator
 from soracli.pipelines import write_gap as module
-from soracli.pipelines.plan_gap import plan_gap
-from soracli.pipelines.write_gap import write_gap
+from soracli.pipelines.plan_gap import Stretch, plan_gap
+from soracli.pipelines.write_gap import read_given, write_gap
 from tests.pipelines.generators import write_model
 
 
@@ -64,6 +65,21 @@ def test_longer_by_what_was_asked_and_the_users_frames_stay(verb, fps, count, mo
     assert (record["verb"], record["prompt"], record["seed"]) == (verb, "a red ball", 1)
     assert out.name == ("a-extended.mkv" if verb == "extend" else "a-extended-backward.mkv")
     assert plan.facts()["made_frames"] == made and plan.facts()["kept_frames"] == count
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize(("count", "most", "shown"), [(30, 5, 9), (30, 2, 5), (7, 5, 1), (1, 5, 1), (13, 5, 5)])
+def test_what_a_model_is_shown_of_a_stretch(at_end, count, most, shown, model, workspace):
+    own = video(workspace / "a.mkv", count, fps=25.0, size=(32, 48))
+    plan = plan_gap("extend", [own], model=model, seed=1)
+    assert plan.fitted.stride == 3 and plan.fitted.size == (32, 48)
+    whole = Stretch(plan.first.info, 0, count)
+    given = read_given(whole, plan, load_generator(model), most, at_end=at_end)
+    frames = read_frames(own)
+    last = count - 1
+    places = [last - 3 * n for n in reversed(range(shown))] if at_end else [3 * n for n in range(shown)]
+    np.testing.assert_array_equal(given.frames, frames[places])
+    np.testing.assert_array_equal(given.edge, frames[last if at_end else 0])
 
 
 def test_the_same_seed_makes_the_same_and_another_another(model, workspace):
