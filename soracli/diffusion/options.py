@@ -21,6 +21,7 @@ class SamplingOptions:
         guidance_scale: Of blocks without a past; 1 is none.
         later_guidance_scale: Of blocks that go on with what is there, which says most of what the prompt says: more
             than they need makes a minute drift. Never above ``guidance_scale``, which it is if None.
+        source_guidance_scale: Of edits: how much what is edited counts; 1 is as trained, more keeps more of it.
         guidance_interval: Noise levels that are guided, above the first and up to the second.
         objective: What the model predicts.
         shift: How far times lean towards noise.
@@ -35,6 +36,7 @@ class SamplingOptions:
     num_steps: int = 12
     guidance_scale: float = 4.0
     later_guidance_scale: float | None = None
+    source_guidance_scale: float = 1.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     objective: ObjectiveName = "flow"
     shift: float = 1.5

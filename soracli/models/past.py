@@ -8,6 +8,7 @@ Source: attention sinks (Xiao et al. 2023, arXiv:2309.17453); sink and window fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -109,6 +110,35 @@ def shifted(memory: Memory, start: float, end: float, reach: float) -> Past:
         moved[text:, 0] = times.repeat_interleave(memory.frame_tokens)
         coordinates.append(moved)
     return replace(memory.past, coordinates=tuple(coordinates))
+
+
+def with_source(past: Past, text_tokens: Sequence[int], source: Past) -> Past:
+    """A past in which a source stands behind the texts of the first segments, as many as it was read for.
+
+    Args:
+        past: Of all segments.
+        text_tokens: How many tokens of text each segment begins with.
+        source: What the source left behind, read beside those texts.
+    """
+    count = len(source.coordinates)
+
+    def joined(old: Tensor, new: Tensor, text: int) -> Tensor:
+        return torch.cat([old[:text], new, old[text:]])
+
+    keys = tuple(
+        tuple(
+            # Layers that leave only the text behind leave nothing of a source.
+            Keys(joined(old.key, new.key, text), joined(old.value, new.value, text)) if len(new.key) else old
+            for old, new, text in zip(old_layer, new_layer, text_tokens, strict=False)
+        )
+        + old_layer[count:]
+        for old_layer, new_layer in zip(past.keys, source.keys, strict=True)
+    )
+    coordinates, tiles = (
+        tuple(joined(*pair) for pair in zip(old, new, text_tokens, strict=False)) + old[count:]
+        for old, new in ((past.coordinates, source.coordinates), (past.tiles, source.tiles))
+    )
+    return replace(past, keys=keys, coordinates=coordinates, tiles=tiles)
 
 
 def moved(past: Past, seconds: float) -> Past:

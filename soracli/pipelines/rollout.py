@@ -3,7 +3,9 @@
 A block is latent frames that are given, and then read, or that are to be made. For each one that is made: noise, a few
 steps along the guided velocity with the past held as keys and values, and out it goes to be decoded; one more pass
 remembers it. Two segments run side by side: with the prompt, and with none (or a negative one) for guidance. What is
-given and in which order the rest is made is all that tells one verb from another: see ``pipelines.blocks``.
+given and in which order the rest is made is all that tells one verb from another: see ``pipelines.blocks``. An edit has
+three segments: with the instruction and the source, with the source alone, and with neither; the source is read anew
+for every block, as far as window and block reach, and is not remembered.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from torch import Tensor
 from soracli.diffusion.flow import interpolate
 from soracli.diffusion.objective import noised, predicted_data, predicted_velocity, sampling_times, seen_on_path
 from soracli.diffusion.options import SamplingOptions
-from soracli.diffusion.samplers import SAMPLERS, Velocity, guided, times_from
+from soracli.diffusion.samplers import SAMPLERS, Velocity, guided, guided_by_two, times_from
 from soracli.models.dit import Context, Past
 from soracli.models.generator import Generator
-from soracli.models.past import Memory, moved, remember, shifted, window_start
-from soracli.models.tokens import Piece, Sample, Tokens, pack_tokens, patchify, unpatchify
+from soracli.models.past import Memory, moved, remember, shifted, window_start, with_source
+from soracli.models.tokens import SOURCE_BLOCK, Piece, Sample, Tokens, pack_tokens, patchify, unpatchify
 from soracli.training.seeding import generator_for
+
+_SLACK = 1e-4
+"""Seconds that a latent's time may be off by rounding."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,21 @@ class Block:
     strength: float = 1.0
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a video is an edit of, frame for frame.
+
+    Attributes:
+        latents: ``(C, T, H, W)``, normalised.
+        seconds: ``(T,)`` time of each latent frame, as those of the blocks.
+        one_frame: ``(T,)`` bool, whether it holds a single frame.
+    """
+
+    latents: Tensor
+    seconds: Tensor
+    one_frame: Tensor
+
+
 @torch.inference_mode()
 def roll_out(
     model: Generator,
@@ -58,6 +78,7 @@ def roll_out(
     seed: int,
     options: SamplingOptions,
     negative_prompt: str = "",
+    source: Source | None = None,
 ) -> Iterator[Tensor]:
     """Latents of the blocks that are to be made, one after another.
 
@@ -69,28 +90,33 @@ def roll_out(
         seed: Decides the noise; equal calls give equal latents.
         options: How to sample.
         negative_prompt: What to steer away from.
+        source: What is edited, for a model with ``dit.edits``; the prompts are instructions then.
 
     Yields:
         Normalised latents ``(C, T, H, W)`` on the model's device.
     """
     guides = any(options.guidance_of(has_past) != 1 for has_past in (False, True))
+    if source is not None:
+        guides = guides or options.source_guidance_scale != 1
     setting = _Setting(
         model=model,
         options=options,
         latent_size=latent_size,
-        num_texts=2 if guides else 1,
+        num_texts=1 if not guides else 2 if source is None else 3,
+        source=source,
         # As far as window and block span: a recipe has to train stretches that long in any case.
         reach=model.spec.latent_times(1 + options.window + options.block, fps)[-1],
         seed=seed,
     )
-    memory, history, prompt, number = None, list[_Read](), "", 0
+    texts = memory = None
+    history, prompt, number = list[_Read](), "", 0
     for place, block in enumerate(blocks):
-        if memory is None or block.prompt != prompt:
+        if texts is None or memory is None or block.prompt != prompt:
             prompt = block.prompt
-            memory = _read_texts(setting, [prompt, negative_prompt] if guides else [prompt])
+            texts = memory = _read_texts(setting, [prompt, negative_prompt, negative_prompt][: setting.num_texts])
             for earlier in history:  # read beside the old text, so read again beside the new one
-                memory = _remember(setting, memory, _work(setting, memory, earlier.block), earlier)
-        work = _work(setting, memory, block)
+                memory = _remember(setting, memory, _work(setting, texts, memory, earlier.block), earlier)
+        work = _work(setting, texts, memory, block)
         if block.given is None:
             scale = options.guidance_of(has_past=len(memory.seconds) > 0)
             latents, level = _make(setting, work, block, number, scale), options.context_noise
@@ -114,6 +140,7 @@ class _Setting:
     options: SamplingOptions
     latent_size: tuple[int, int]
     num_texts: int
+    source: Source | None
     reach: float
     seed: int
 
@@ -163,9 +190,12 @@ def _still_there(read: _Read, memory: Memory) -> _Read | None:
     return _Read(part, read.shown[:, kept.to(read.shown.device)], read.level)
 
 
-def _work(setting: _Setting, memory: Memory, block: Block) -> _Work:
+def _work(setting: _Setting, texts: Memory, memory: Memory, block: Block) -> _Work:
     start = window_start(memory, block.seconds)
-    context = setting.model.dit.look_at(shifted(memory, start, float(block.seconds.max()), setting.reach))
+    past = shifted(memory, start, float(block.seconds.max()), setting.reach)
+    if setting.source is not None:
+        past = with_source(past, memory.text_tokens, _read_source(setting, setting.source, texts, start))
+    context = setting.model.dit.look_at(past)
     tokens = _block_tokens(setting, block, start, setting.num_texts)
     return _Work(context, tokens, setting.num_texts, start)
 
@@ -187,6 +217,9 @@ def _velocity(setting: _Setting, work: _Work, alone: _Work, scale: float) -> Vel
             said = x.new_zeros(work.num_segments, *x.shape) if said is None else said
             said[: now.num_segments] = predicted_data(objective, seen, found, t)
         found = predicted_velocity(objective, seen, found, t)
+        if now.num_segments == 3:
+            sources = setting.options.source_guidance_scale
+            return guided_by_two(found[2], found[1], found[0], source_scale=sources, text_scale=scale)
         return guided(found[0], found[1], scale) if now.num_segments > 1 else found[0]
 
     return velocity
@@ -226,6 +259,25 @@ def _evaluate(
 def _noise(setting: _Setting, block: Block, purpose: str, number: int) -> Tensor:
     shape = (setting.model.spec.channels, len(block.seconds), *setting.latent_size)
     return torch.randn(shape, generator=generator_for(setting.seed, purpose, number)).to(setting.model.device)
+
+
+def _read_source(setting: _Setting, source: Source, texts: Memory, start: float) -> Past:
+    """What the source leaves behind in the segments that see it, where window and block can lie."""
+    model, count = setting.model, max(1, setting.num_texts - 1)
+    near = (source.seconds >= start - _SLACK) & (source.seconds <= start + setting.reach + _SLACK)
+    piece = Piece(
+        source.latents[:, near.to(source.latents.device)].cpu(),
+        source.seconds[near] - start,
+        source.one_frame[near],
+        torch.zeros(int(near.sum())),
+        block=SOURCE_BLOCK,
+        clean=True,
+    )
+    sample = Sample(torch.zeros(0, dtype=torch.long), (piece,))
+    patch = model.dit.config.patch_size
+    tokens = pack_tokens([sample] * count, patch, model.spec.compression[1:]).to(model.device)
+    no_states = model.dit.text_embed.weight.new_zeros(0, model.text.config.hidden_size)
+    return model.dit(tokens, no_states, model.dit.look_at(texts.past).first(count))[1]
 
 
 def _read_texts(setting: _Setting, prompts: Sequence[str]) -> Memory:

@@ -121,7 +121,7 @@ def train_vae(
             vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(f"going on with {out} after step {state.step}")
-        guard = Guard(recipe.guard, ceilings=("loss", "logit_size"), floors={"kl": _DEAD_POSTERIOR})
+        guard = Guard(recipe.guard, ceilings=("loss", "l1", "logit_size"), floors={"kl": _DEAD_POSTERIOR})
 
         metrics = stack.enter_context(
             open_metrics(

@@ -23,7 +23,8 @@ class Guard:
 
     Attributes:
         config: When to be alarmed.
-        ceilings: Figures (positive, such as losses) that must not run away.
+        ceilings: Figures that must not run away: losses and sizes. While one is usually below 0, as a loss with an
+            entropy in it may be, no ratio says anything of it, and it is not watched.
         floors: Smallest good value of figures that must not sink to nothing.
         usual: Running average of each watched figure over steps without an alarm.
         seen: Steps that those averages hold.
@@ -77,7 +78,7 @@ class Guard:
                 return f"{name} is {value:g}"
         for name in self.ceilings:
             usual = self.usual.get(name, math.inf)
-            if self.seen >= self.config.warmup and figures.get(name, 0.0) > self.config.ratio * usual:
+            if usual > 0 and self.seen >= self.config.warmup and figures.get(name, 0.0) > self.config.ratio * usual:
                 return f"{name} is {figures[name]:.3g}, {figures[name] / usual:.1f} times what it was"
         for name, least in self.floors.items():
             if self.seen >= self.config.warmup and figures.get(name, math.inf) < least:

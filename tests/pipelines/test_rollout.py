@@ -18,10 +18,10 @@ from soracli.models.dit import DiT, Past
 from soracli.models.generator import Generator, use_dtype
 from soracli.models.layers.attention import Keys
 from soracli.models.past import Memory
-from soracli.models.tokens import Piece, Sample, pack_tokens, patchify, unpatchify
+from soracli.models.tokens import SOURCE_BLOCK, Piece, Sample, pack_tokens, patchify, unpatchify
 from soracli.pipelines import rollout
 from soracli.pipelines.blocks import always, gap_blocks
-from soracli.pipelines.rollout import roll_out
+from soracli.pipelines.rollout import Source, roll_out
 from soracli.training.seeding import generator_for
 from tests.models.tiny import DIT, TEXT, tiny_dit
 from tests.pipelines.generators import tiny_generator
@@ -57,7 +57,9 @@ def noise_for(purpose: str, block: int, like: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptions) -> list[torch.Tensor]:
+def made_without_cache(
+    model: Generator, num_latents: int, chosen: SamplingOptions, source: Source | None = None
+) -> list[torch.Tensor]:
     """Every evaluation packs text, every earlier block and the block in work into one sequence, as training does.
 
     v-prediction by alpha and sigma; what was said of the data before stands at the end of each sample's patches.
@@ -65,6 +67,12 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
     times = torch.tensor(model.spec.latent_times(num_latents, FPS))
     blocks = forward_order(num_latents, chosen.first_block, chosen.block).blocks
     texts = [PROMPT, NEGATIVE] if chosen.guidance_scale != 1 else [PROMPT]
+    seen: list[tuple[Piece, ...]] = [(), ()]
+    if source is not None:
+        own = Piece(
+            source.latents, source.seconds, source.one_frame, torch.zeros(num_latents), SOURCE_BLOCK, clean=True
+        )
+        texts, seen = [PROMPT, NEGATIVE, NEGATIVE], [(own,), (own,), ()]
     past: list[Piece] = []
     made = []
 
@@ -84,7 +92,8 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
             low, high = chosen.guidance_interval
             used = texts if low < t <= high else texts[:1]
             samples = [
-                Sample(model.prompt_tokens(text), (*past, piece(x / radius(t), t, clean=False))) for text in used
+                Sample(model.prompt_tokens(text), (*first, *past, piece(x / radius(t), t, clean=False)))
+                for text, first in zip(used, seen, strict=False)
             ]
             patch = model.dit.config.patch_size
             tokens = pack_tokens(samples, patch, model.spec.compression[1:])
@@ -103,6 +112,10 @@ def made_without_cache(model: Generator, num_latents: int, chosen: SamplingOptio
                     found[place] = sigma * x / radius(t) + alpha * found[place] - said[text]
                 else:
                     said[text] = x - t * found[place]
+            if len(found) == 3:  # InstructPix2Pix, equation 3
+                both, alone, neither = found
+                towards = chosen.source_guidance_scale * (alone - neither) + chosen.guidance_scale * (both - alone)
+                return neither + towards
             return guided(found[0], found[1], chosen.guidance_scale) if len(found) == 2 else found[0]
 
         noise = noise_for("block", number, torch.empty(4, len(index), *SIZE))
@@ -421,3 +434,49 @@ def test_strength_keeps_what_it_does_not_hide(model: Generator) -> None:
     torch.testing.assert_close(made(1.0), plain)
     gaps = [float((made(strength) - origin).abs().mean()) for strength in (0.1, 0.3, 0.6, 1.0)]
     assert gaps == sorted(gaps) and gaps[0] > 0
+
+
+def edited(model: Generator, num_latents: int) -> Source:
+    latents = torch.randn(4, num_latents, *SIZE, generator=torch.Generator().manual_seed(9))
+    first = torch.arange(num_latents) == 0
+    return Source(latents, torch.tensor(model.spec.latent_times(num_latents, FPS)), first)
+
+
+@pytest.fixture(scope="module", params=["joint", "cross"])
+def editor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    model = tiny_generator(tmp_path_factory.mktemp("edits"), edits=True, text=request.param)
+    assert model.dit.source_embed is not None
+    torch.nn.init.normal_(model.dit.source_embed, generator=torch.Generator().manual_seed(3))
+    return model
+
+
+@pytest.mark.parametrize("changes", [{"num_steps": 3}, {"guidance_interval": (0.3, 0.7), "num_steps": 5}])
+def test_an_edit_sees_its_source_as_in_training(editor: Generator, changes: dict) -> None:
+    chosen = options(window=99, source_guidance_scale=1.7, **changes)
+    source = edited(editor, 8)
+    found, expected = made_by(editor, 8, chosen, source=source), made_without_cache(editor, 8, chosen, source)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    without = made_by(editor, 8, chosen)
+    assert all((one - other).abs().max() > 0.01 for one, other in zip(found, without, strict=True))
+
+
+def test_an_edit_that_is_not_steered_is_evaluated_once(editor: Generator) -> None:
+    chosen = options(window=99, guidance_scale=1.0, source_guidance_scale=1.0)
+    steered = options(window=99, guidance_scale=1.0 + 1e-9, source_guidance_scale=1.0)
+    source = edited(editor, 6)
+    one, other = (torch.cat(made_by(editor, 6, how, source=source), 1) for how in (chosen, steered))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_a_source_is_seen_as_far_as_window_and_block_reach(editor: Generator) -> None:
+    """Of a long source only what stands beside window and block makes a difference to a block."""
+    chosen = options(window=3)
+    source = edited(editor, 20)
+    made = made_by(editor, 20, chosen, source=source)
+    changed = source.latents.clone()
+    changed[:, 14:] += 5
+    other = made_by(editor, 20, chosen, source=replace(source, latents=changed))
+    same = [torch.equal(a, b) for a, b in zip(made, other, strict=True)]
+    # Blocks end at latents 3, 5, 7 and so on; the reach is that of six latents from where the window begins.
+    assert same[:4] == [True] * 4 and not any(same[6:]) and len(same) == 10

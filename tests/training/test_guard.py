@@ -83,3 +83,15 @@ def test_giving_up_needs_no_more_alarms():
     guard = calm()
     guard.give_up("the optimiser has had enough")
     assert guard.has_diverged and not guard.is_calm and guard.reason == "the optimiser has had enough"
+
+
+def test_a_figure_below_zero_has_no_ratio():
+    """As a loss with the entropy of a codebook in it: it falls, rises and crosses 0 without a reason to be alarmed."""
+    guard = Guard(CONFIG, ceilings=("loss", "l1"))
+    for step in range(60):
+        guard.watch({"loss": -0.8 + 0.1 * (-1) ** step, "l1": 0.1})
+        assert guard.is_calm
+    guard.watch({"loss": 0.5, "l1": 0.1})
+    assert guard.is_calm
+    guard.watch({"loss": -0.8, "l1": 0.4})
+    assert guard.reason == "l1 is 0.4, 4.0 times what it was"
