@@ -120,7 +120,15 @@ class WorldScenesConfig(Section):
     """Captions written for each scene, half of them short and half long."""
     shapes: tuple[WorldShape, ...] = ()
     """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
-    one's own. If there are any, ``seconds``, ``fps``, ``height``, ``width`` and ``stills`` above are not looked at."""
+    one's own. They say ``seconds``, ``fps``, ``height``, ``width`` and ``stills``, which may then not stand beside them."""
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        twice = sorted(self.model_fields_set & (WorldShape.model_fields.keys() - {"weight"}))
+        if self.shapes and twice:
+            key = twice[0]
+            raise ValueError(f"shapes says {key} of each shape: set it there, as in shapes = [{{{key} = ...}}]")
+        return self
 
 
 class WorldLatentsConfig(WorldScenesConfig):

@@ -10,7 +10,8 @@ from soracli.cli.app import main
 from soracli.pipelines import train_dit
 from tests.pipelines.runs import DIT, make_cache
 
-SETTINGS = [word for change in DIT for word in ("--set", change)]
+WORLD_ONLY = ("samples.edit_share=0", "samples.cut_share=0")
+SETTINGS = [word for change in (*DIT, *WORLD_ONLY) for word in ("--set", change)]
 
 
 @pytest.fixture

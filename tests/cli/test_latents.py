@@ -11,8 +11,9 @@ from soracli.models.store import save_vae
 from tests.models.tiny import tiny_vae
 
 SMALL = [
-    *("--set", "world.videos=1", "--set", "world.images=2", "--set", "world.seconds=0.5"),
-    *("--set", "world.height=32", "--set", "world.width=32", "--device", "cpu"),
+    *("--set", "world.videos=1", "--set", "world.images=2", "--device", "cpu"),
+    *("--set", "world.shapes=[{seconds=0.5, height=32, width=32}]"),
+    *("--set", "world_edits.videos=0", "--set", "world_edits.images=0"),
 ]
 
 
@@ -47,7 +48,8 @@ def test_refusals(vae: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["cache", "nano/latnets"], 2, "did you mean 'nano/latents'?"),
         (["cache", "nano/vae"], 2, "nano/vae"),
         (["cache", "--set", "world.vidoes=1"], 2, "did you mean 'world.videos'?"),
-        (["cache", "--set", "world.height=30"], 2, "the nearest is"),
+        (["cache", "--set", "world.shapes=[{height=30}]"], 2, "the nearest is"),
+        (["cache", "--set", "world.height=30"], 2, "shapes says height of each shape: set it there"),
         (["cache", "--vae", "runs/nano/vea"], 4, "did you mean 'runs/nano/vae'?"),
         (["cache", "--clips", "none.jsonl"], 3, "none.jsonl: no such manifest"),
         (["show", "none"], 4, "none holds no finished cache: make it with sora latents cache --out none"),

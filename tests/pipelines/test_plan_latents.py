@@ -22,7 +22,9 @@ def vae(tmp_path: Path) -> Path:
 
 
 def recipe(**changes: object) -> LatentsCacheRecipe:
-    world = {"videos": 2, "images": 3, "seconds": 13 / 12, "height": 32, "width": 32, **changes}
+    world = {"videos": 2, "images": 3, **changes}
+    if "shapes" not in changes:
+        world = {"seconds": 13 / 12, "height": 32, "width": 32, **world}
     return LatentsCacheRecipe(world=WorldLatentsConfig(**world))
 
 
@@ -40,11 +42,12 @@ def test_the_plan_is_what_is_made(vae: Path, tmp_path: Path) -> None:
 
 def test_the_plan_of_several_shapes_is_what_is_made(vae: Path, tmp_path: Path) -> None:
     shapes = (WorldShape(seconds=1, height=16, width=32), WorldShape(seconds=13 / 12, height=24, width=24))
+    shapes += (WorldShape(seconds=6, fps=1, height=16, width=16, stills=True),)
     mixed, out = recipe(videos=3, images=3, shapes=shapes), tmp_path / "cache"
     plan = plan_latents(mixed, vae=vae, clips=None, out=out, device="cpu")
     cache_latents(mixed, vae=vae, clips=None, out=out, device="cpu")
     made = describe_latents(out)
-    assert plan.num_bytes == made.sources["world"].num_bytes and plan.shards == made.shards == 4
+    assert plan.num_bytes == made.sources["world"].num_bytes and plan.shards == made.shards == 6
 
 
 def test_what_would_stop_it(vae: Path, tmp_path: Path) -> None:
