@@ -1,4 +1,4 @@
-"""``sora extend``, ``sora connect`` and ``sora loop``: what goes on with a video of the user's, or runs into it."""
+"""``sora extend``, ``connect``, ``loop`` and ``edit``: what is made beside a video of the user's, or of it."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def register(parent: typer.Typer) -> None:
     parent.command("extend")(extend)
     parent.command("connect")(connect)
     parent.command("loop")(loop)
+    parent.command("edit")(edit)
 
 
 def extend(
@@ -148,6 +149,42 @@ def loop(
     given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
     given |= {"overwrite": overwrite, "lossless": lossless}
     _run("loop", [video], given, device, dtype, dry_run, json)
+
+
+def edit(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video, animation or picture of any size.")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="An instruction; with --strength what the result shows.")
+    ],
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Make it anew from its own frames under so much noise: 0 as it is, 1 another video.",
+            show_default="follow an instruction",
+        ),
+    ] = None,
+    steps: StepsOption = None,
+    guidance_scale: GuidanceOption = None,
+    guidance_interval: IntervalOption = None,
+    sampler: SamplerOption = None,
+    negative_prompt: NegativeOption = "",
+    seed: SeedOption = None,
+    model: ModelOption = "nano",
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    lossless: LosslessOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Change a video: by an instruction ("make the ball blue"), or with --strength towards another prompt."""
+    given: dict[str, Any] = {"prompt": prompt, "strength": strength}
+    given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
+    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
+    given |= {"overwrite": overwrite, "lossless": lossless}
+    _run("edit", [video], given, device, dtype, dry_run, json)
 
 
 def _run(

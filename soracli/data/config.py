@@ -120,7 +120,7 @@ class WorldScenesConfig(Section):
     """Captions written for each scene, half of them short and half long."""
     shapes: tuple[WorldShape, ...] = ()
     """Several sizes, lengths and rates in one cache, the scenes dealt out by weight: a mixed set without a clip of
-    one's own. They say ``seconds``, ``fps``, ``height``, ``width`` and ``stills``, which may then not stand beside them."""
+    one's own. They say ``seconds``, ``fps``, ``height``, ``width`` and ``stills``, which then may not stand outside."""
 
     @model_validator(mode="after")
     def _said_once(self) -> Self:

@@ -14,13 +14,12 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from soracli.core.errors import NumericsError
 from soracli.diffusion.options import SamplingOptions
-from soracli.models.codec import decode_frames, encode_video, to_frames, to_pixels
+from soracli.models.codec import decode_frames, encode_video, to_pixels
 from soracli.models.generator import Generator
 from soracli.pipelines.blocks import Prompt, gap_blocks
+from soracli.pipelines.own_frames import blended, checked, signed_pixels, single_frames, to_size
 from soracli.pipelines.rollout import roll_out
 
 FADE_SECONDS = 1.0
@@ -82,7 +81,7 @@ def fill_gap(
     latents = [None if part is None else encode_video(model.vae, spec, part.frames, device) for part in (before, after)]
     size = (before or after).frames.shape[1:3]  # type: ignore[union-attr]
     made: Iterator[Tensor] | Sequence[Tensor] = map(
-        _checked,
+        checked,
         roll_out(
             model,
             gap_blocks(spec, prompt, options, fps=fps, num_latents=num_latents, before=latents[0], after=latents[1]),
@@ -96,15 +95,15 @@ def fill_gap(
     if before is None:  # made from the end on, decoded from the beginning on
         made = list(made)[::-1]
     heads = [] if latents[0] is None else [latents[0].to(device)]
-    decoded = _single_frames(decode_frames(model.vae, spec, chain(heads, made), device))
+    decoded = single_frames(decode_frames(model.vae, spec, chain(heads, made), device))
     residual = {}
     if before is not None:
         for _ in range(len(before.frames) - 1):
             next(decoded)
-        residual["before"] = _pixels(before.edge, device) - _to_size(next(decoded), before.edge.shape[:2])
+        residual["before"] = signed_pixels(before.edge, device) - to_size(next(decoded), before.edge.shape[:2])
     if after is not None:
         first = next(decode_frames(model.vae, spec, [latents[1][:, :1]], device))  # type: ignore[index]
-        residual["after"] = _pixels(after.edge, device) - _to_size(first[0, :, 0].float(), after.edge.shape[:2])
+        residual["after"] = signed_pixels(after.edge, device) - to_size(first[0, :, 0].float(), after.edge.shape[:2])
     total = spec.video_frames(num_latents) if before is None else step * num_latents
     own_size = (before or after).edge.shape[:2]  # type: ignore[union-attr]
     weight = _fading(fade_seconds, fps)
@@ -112,18 +111,18 @@ def fill_gap(
     def anchors() -> Iterator[Tensor]:
         """Frames at the model's rate, from one edge to the other, at their own size."""
         if before is not None:
-            yield _pixels(before.edge, device)
+            yield signed_pixels(before.edge, device)
         for number, frame in enumerate(decoded):
-            whole = _to_size(frame, own_size)
+            whole = to_size(frame, own_size)
             if before is not None:
                 whole = whole + weight(number + 1) * residual["before"]
             if after is not None:
                 whole = whole + weight(total - number) * residual["after"]
             yield whole
         if after is not None:
-            yield _pixels(after.edge, device)
+            yield signed_pixels(after.edge, device)
 
-    frames = _blended(anchors(), stride, skips_first=before is not None)
+    frames = blended(anchors(), stride, skips_first=before is not None)
     extra = total * stride - num_frames if before is None else 0
     for number, frame in enumerate(frames):
         if extra <= number < extra + num_frames:
@@ -138,38 +137,3 @@ def _fading(seconds: float, fps: float) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
 
     return weight
-
-
-def _blended(anchors: Iterator[Tensor], stride: int, *, skips_first: bool) -> Iterator[Tensor]:
-    """All frames from the first anchor up to the last but that one, ``stride - 1`` blends after each."""
-    last = next(anchors)
-    if not skips_first:
-        yield last
-    for anchor in anchors:
-        for number in range(1, stride + 1):
-            yield last + (anchor - last) * (number / stride)
-        last = anchor
-
-
-def _single_frames(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-    """``(3, h, w)`` one by one of chunks ``(1, 3, T, h, w)``."""
-    for chunk in chunks:
-        yield from chunk[0].float().unbind(1)
-
-
-def _pixels(frame: Tensor, device: torch.device) -> Tensor:
-    """``(3, H, W)`` in [-1, 1] of ``(H, W, 3)`` uint8."""
-    return to_frames(frame[None].to(device))[0, :, 0].float()
-
-
-def _to_size(frame: Tensor, size: Sequence[int]) -> Tensor:
-    """``(3, H, W)`` of another size."""
-    if tuple(frame.shape[1:]) == tuple(size):
-        return frame
-    return functional.interpolate(frame[None], tuple(size), mode="bicubic", antialias=True)[0]
-
-
-def _checked(latents: Tensor) -> Tensor:
-    if not bool(torch.isfinite(latents).all()):
-        raise NumericsError("the model gave numbers that are not finite: try --dtype float32, or a lower guidance")
-    return latents

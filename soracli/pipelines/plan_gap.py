@@ -1,7 +1,7 @@
-"""What ``sora extend``, ``sora connect`` and ``sora loop`` will make, checked before torch is loaded.
+"""What ``sora extend``, ``connect``, ``loop`` and ``edit`` will make, checked before torch is loaded.
 
-All of them are one thing: a gap with a stretch of the user's video before it, after it, or both. What differs is where
-the stretches lie and which of them are written beside the gap.
+The first three are one thing: a gap with a stretch of the user's video before it, after it, or both. What differs is
+where the stretches lie and which of them are written beside the gap. An edit is made of the whole video instead.
 """
 
 from __future__ import annotations
@@ -29,10 +29,16 @@ from soracli.pipelines.sampling_choice import (
     sampling_options,
 )
 
-Verb = Literal["extend", "extend backward", "connect", "loop"]
+Verb = Literal["extend", "extend backward", "connect", "loop", "edit"]
 DEFAULT_SECONDS = 4.0
 DEFAULT_BRIDGE_SECONDS = 2.0
-_ENDINGS = {"extend": "extended", "extend backward": "extended-backward", "connect": "connected", "loop": "loop"}
+_ENDINGS = {
+    "extend": "extended",
+    "extend backward": "extended-backward",
+    "connect": "connected",
+    "loop": "loop",
+    "edit": "edited",
+}
 _RECORDED_CHARACTERS = 4000
 
 
@@ -67,6 +73,8 @@ class GapPlan:
         after: What it runs into, if anything.
         first: What is written before the gap.
         last: What is written after it.
+        edited: What is made anew, if anything.
+        strength: From which noise level; None where an instruction says what is to change.
         num_frames: Of the gap.
         fps: Of all that is written.
         size: Height and width of all that is written.
@@ -88,6 +96,8 @@ class GapPlan:
     after: Stretch | None
     first: Stretch | None
     last: Stretch | None
+    edited: Stretch | None
+    strength: float | None
     num_frames: int
     fps: float
     size: tuple[int, int]
@@ -115,6 +125,7 @@ class GapPlan:
             "model_fps": self.fitted.fps,
             "model_size": f"{self.fitted.size[1]}x{self.fitted.size[0]}",
             "prompt": self.prompt,
+            "strength": self.strength,
             "seed": self.seed,
             "out": self.out,
             "notes": list(self.notes),
@@ -128,6 +139,7 @@ def plan_gap(
     model: Path,
     prompt: str | None = None,
     seconds: float | None = None,
+    strength: float | None = None,
     seed: int | None = None,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
@@ -147,6 +159,8 @@ def plan_gap(
         prompt: What the gap shows; None takes what the first video says that it was made of, or nothing.
         seconds: Length of the gap, rounded to whole latents where it has an end. None is 4 s to extend, 2 s to connect;
             a loop then keeps the length of the video and makes its last 2 s anew, of a shorter one up to its half.
+        strength: Of an edit, 0 to 1: how much noise its frames are made anew from, to show the prompt; None follows the
+            prompt as an instruction, which takes a model with ``dit.edits``.
         seed: Decides the noise; drawn if None.
         num_steps: Steps of each block; the model's own if None.
         guidance_scale: 1 is none; the model's own if None.
@@ -166,6 +180,8 @@ def plan_gap(
     check_sampling(guidance_interval, sampler)
     record = read_record(part_folder(model, "dit"), "dit")
     spec, defaults = LatentSpec.from_dict(record.get("latents") or {}), model_defaults(record, model)
+    if verb == "edit":
+        _check_edit(prompt, strength, bool(record["config"].get("edits")), model)
     infos = [probe_video(path) for path in videos]
     leading = infos[0]
     fps, size = leading.fps, (leading.height, leading.width)
@@ -196,14 +212,17 @@ def plan_gap(
         guidance_interval=guidance_interval,
         sampler=sampler,
     )
-    if shown.strip() == negative_prompt.strip():  # nothing to steer between: the second evaluation would be the first
+    if (
+        shown.strip() == negative_prompt.strip() and verb != "edit"
+    ):  # nothing to steer between: the second evaluation would be the first
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
     made, stretches = _lay_out(verb, infos, fps, fitted.stride, spec.compression[0], seconds)
-    asked = None if verb == "loop" and seconds is None else seconds or _default_seconds(verb)
+    asked = None if verb == "edit" or (verb == "loop" and seconds is None) else seconds or _default_seconds(verb)
     if asked is not None and abs(made / fps - asked) > 0.5 / fps:
         notes.append(f"{format_seconds(made / fps)} are made: a gap with an end is a whole number of latents")
-    path = out or Path(f"{leading.path.stem}-{_ENDINGS[verb]}.{'mkv' if lossless else 'mp4'}")
-    if checked_suffix(path) == ".png":
+    is_picture = verb == "edit" and leading.kind == "image"
+    path = out or Path(f"{leading.path.stem}-{_ENDINGS[verb]}.{'mkv' if lossless else 'png' if is_picture else 'mp4'}")
+    if checked_suffix(path) == ".png" and not is_picture:
         raise UsageError(f"{path.name} is a picture; name a .mp4")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists; give another name or --overwrite")
@@ -213,6 +232,7 @@ def plan_gap(
         verb=verb,
         model=model,
         **stretches,
+        strength=strength,
         num_frames=made,
         fps=fps,
         size=size,
@@ -231,12 +251,25 @@ def plan_gap(
             "negative_prompt": negative_prompt[:_RECORDED_CHARACTERS],
             "seed": seed,
             "made_frames": made,
+            **({} if strength is None else {"strength": strength}),
             **asdict(options),
             "guidance_interval": list(options.guidance_interval),
             "model": str(record["hash"]),
         },
         notes=tuple(notes),
     )
+
+
+def _check_edit(prompt: str | None, strength: float | None, follows: bool, model: Path) -> None:
+    if not (prompt or "").strip():
+        raise UsageError('an edit needs words: sora edit VIDEO "make the ball blue"')
+    if strength is None and not follows:
+        raise UsageError(
+            f"{model} was not trained to follow instructions: --strength 0.6 makes the video anew from its own frames; "
+            "the prompt then says what it shows"
+        )
+    if strength is not None and not 0 <= strength <= 1:
+        raise UsageError(f"--strength must be 0 (as it is) to 1 (another video), got {strength:g}")
 
 
 def _default_seconds(verb: Verb) -> float:
@@ -249,18 +282,20 @@ def _lay_out(
     """Frames of the gap, and what lies and what is written before and after it."""
     wholes = [Stretch(info, 0, info.num_frames_at(fps) if info.kind != "image" else 1) for info in infos]
     whole, length = wholes[0], wholes[0].num_frames
-    moving = [info for info in infos if info.kind == "image"] if verb != "extend" else []
+    moving = [info for info in infos if info.kind == "image"] if verb not in ("extend", "edit") else []
     if moving:
         raise DataError(f"{moving[0].path.name} is a picture: sora extend {moving[0].path.name} sets it in motion")
     wanted = max(1, round((seconds or _default_seconds(verb)) * fps))
-    none = {"before": None, "after": None, "first": None, "last": None}
+    none = {"before": None, "after": None, "first": None, "last": None, "edited": None}
+    if verb == "edit":
+        return length, {**none, "edited": whole}
     if verb == "extend":
         return wanted, {**none, "before": whole, "first": whole}
     if verb == "extend backward":
         return wanted, {**none, "after": whole, "last": whole}
     if verb == "connect":
         made = bridge_frames(wanted, stride, frames_per_latent)
-        return made, {"before": whole, "after": wholes[1], "first": whole, "last": wholes[1]}
+        return made, {**none, "before": whole, "after": wholes[1], "first": whole, "last": wholes[1]}
     shortest = bridge_frames(1, stride, frames_per_latent)
     if seconds is not None:
         made = bridge_frames(wanted, stride, frames_per_latent)

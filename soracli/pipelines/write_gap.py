@@ -1,4 +1,4 @@
-"""``sora extend``, ``connect`` and ``loop``: the user's frames as they are, and what was made beside them."""
+"""``sora extend``, ``connect``, ``loop`` and ``edit``: the user's frames, and what is made beside them or of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from soracli.data.video_read import stream_frames
 from soracli.data.video_write import VideoWriter
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.pipelines.blocks import always
+from soracli.pipelines.edit_frames import edit_frames
 from soracli.pipelines.fill_gap import Given, fill_gap
 from soracli.pipelines.fit_video import given_frames
 from soracli.pipelines.plan_gap import GapPlan, Stretch
@@ -75,6 +76,9 @@ def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", repor
 
 
 def _all_frames(model: Generator, plan: GapPlan) -> Iterator[Frames]:
+    if plan.edited is not None:
+        yield from _edited_frames(model, plan, plan.edited)
+        return
     if plan.first is not None:
         yield from read_stretch(plan.first, plan)
     limit = plan.options.block if plan.before and plan.after else plan.options.window
@@ -96,6 +100,36 @@ def _all_frames(model: Generator, plan: GapPlan) -> Iterator[Frames]:
         yield frames.numpy()
     if plan.last is not None:
         yield from read_stretch(plan.last, plan)
+
+
+def _edited_frames(model: Generator, plan: GapPlan, edited: Stretch) -> Iterator[Frames]:
+    left = edited.num_frames
+    made = edit_frames(
+        model,
+        _seen_frames(edited, plan),
+        stride=plan.fitted.stride,
+        fps=plan.fitted.fps,
+        own_size=plan.size,
+        prompt=always(plan.prompt),
+        seed=plan.seed,
+        options=plan.options,
+        negative_prompt=plan.negative_prompt,
+        strength=plan.strength,
+    )
+    for frames in made:
+        if left:
+            yield frames[:left].numpy()
+        left -= min(left, len(frames))
+
+
+def _seen_frames(stretch: Stretch, plan: GapPlan) -> Iterator[Tensor]:
+    """All that a model sees of a stretch, to its last frame, at the model's rate and size."""
+    number = 0
+    for chunk in read_stretch(stretch, plan):
+        for frame in torch.from_numpy(chunk):
+            if number % plan.fitted.stride == 0 or number + 1 == stretch.num_frames:
+                yield _scaled(frame, plan.fitted.size)[None]
+            number += 1
 
 
 def read_stretch(

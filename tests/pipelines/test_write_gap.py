@@ -201,3 +201,43 @@ def test_planning_loads_no_torch(model, workspace):
         "assert not {'torch', 'torchvision', 'timm', 'tokenizers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("editor"), edits=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+@pytest.mark.parametrize("fps", [8.0, 25.0])
+def test_an_edit_keeps_size_rate_and_length(count, fps, editor, model, workspace):
+    own = video(workspace / "a.mkv", count, fps=fps)
+    for number, (folder, strength) in enumerate(((editor, None), (model, 0.5), (model, 0.0), (model, 1.0))):
+        given = {"prompt": "two cubes", "strength": strength, "out": Path(f"{number}.mkv")}
+        plan, out = make("edit", [own], folder, **given)
+        info = probe_video(out)
+        assert (info.num_frames, info.height, info.width) == (count, 24, 40) and info.fps == pytest.approx(
+            fps, rel=1e-3
+        )
+        assert read_record(out).get("strength") == strength == plan.strength
+        assert not np.array_equal(read_frames(out), read_frames(own))
+
+
+def test_a_picture_is_edited_to_a_picture(editor, workspace):
+    Image.new("RGB", (24, 16), (90, 120, 40)).save("p.png")
+    plan = plan_gap("edit", [Path("p.png")], model=editor, seed=1, prompt="make it blue")
+    assert plan.out == Path("p-edited.png")
+    assert read_frames(write_gap(plan, device="cpu")).shape == (1, 16, 24, 3)
+
+
+def test_edits_that_cannot_be(editor, model, workspace, capsys):
+    own = video(workspace / "a.mkv", 3)
+    with pytest.raises(UsageError, match=r"was not trained to follow instructions: --strength 0\.6 makes"):
+        make("edit", [own], model, prompt="make it blue")
+    with pytest.raises(UsageError, match=r"--strength must be 0 \(as it is\) to 1"):
+        make("edit", [own], model, prompt="a ball", strength=1.5)
+    with pytest.raises(UsageError, match="an edit needs words"):
+        make("edit", [own], editor, prompt=" ")
+    common = ["--model", str(model), "--seed", "1", "--device", "cpu", "--json"]
+    assert main(["edit", "a.mkv", "two cubes", "--strength", "0.4", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["strength"] == 0.4 and probe_video(Path("a-edited.mp4")).num_frames == 3
