@@ -10,8 +10,7 @@ from soracli.cli.app import main
 from soracli.pipelines import train_dit
 from tests.pipelines.runs import DIT, make_cache
 
-WORLD_ONLY = ("samples.edit_share=0", "samples.cut_share=0")
-SETTINGS = [word for change in (*DIT, *WORLD_ONLY) for word in ("--set", change)]
+SETTINGS = [word for change in DIT for word in ("--set", change)]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ GAME = (
 DIT = (
     "dit.hidden_size=24", "dit.depth=1", "dit.num_heads=2", "dit.modulation_rank=4", "text.vocabulary_size=300",
     "text.hidden_size=16", "text.num_heads=2", "samples.batch_size=4", "samples.latent_frames=[3, 5]",
-    "order.first_block=2", "order.block=2", *LOOP, *OPTIMISER,
+    "order.first_block=2", "order.block=2", "samples.edit_share=0", "samples.cut_share=0", *LOOP, *OPTIMISER,
 )  # fmt: skip
 
 
