@@ -68,9 +68,12 @@ from soracli.training.distributed import open_world
 BASE = (
     "dit.hidden_size=160",
     "dit.depth=6",
+    "dit.edits=false",
     "text.hidden_size=128",
     "samples.batch_size=16",
     "samples.images_first=0",
+    "samples.edit_share=0",
+    "samples.cut_share=0",
     "samples.latent_frames=[5, 9]",
     "optimiser.warmup_steps=50",
     "loop.ema_decay=0.99",
