@@ -51,6 +51,7 @@ def recipe_of(given: argparse.Namespace, share: float, seed: int, steps: int) ->
         f"samples.images_first={round(0.28 * steps)}",
         "loop.sample_every=0",
         f"loop.save_every={max(1, min(250, steps // 2))}",
+        *("dit.edits=false", "samples.edit_share=0", "samples.cut_share=0"),
         *given.set,
     ]
     return load_recipe(DitTrainRecipe, find_recipe("nano/dit"), values)
@@ -149,7 +150,9 @@ def main() -> None:
     reporter = TerminalReporter()
     world = [f"world.{name}={getattr(given, name)}" for name in ("videos", "originals")]
     world += [f"world.alt_text.{name}={getattr(given, name)}" for name in ("omission", "error", "noise")]
-    recipe = load_recipe(LatentsCacheRecipe, find_recipe("nano/latents"), [*world, f"world.images={2 * given.videos}"])
+    world += [f"world.images={2 * given.videos}", "world.tails=false", "world.shapes=[{seconds = 4.1}]"]
+    no_edits = ["world_edits.videos=0", "world_edits.images=0"]
+    recipe = load_recipe(LatentsCacheRecipe, find_recipe("nano/latents"), [*world, *no_edits])
     latents = cache_latents(
         recipe.recipe,
         vae=find_model("nano"),
