@@ -22,6 +22,7 @@ from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_record
 from soracli.pipelines.fit_video import Fitted, aspect_change, bridge_frames, fit_video
 from soracli.pipelines.sampling_choice import (
+    RECORDED_CHARACTERS,
     check_ranges,
     check_sampling,
     draw_seed,
@@ -39,7 +40,6 @@ _ENDINGS = {
     "loop": "loop",
     "edit": "edited",
 }
-_RECORDED_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,8 @@ def plan_gap(
         record={
             "verb": verb,
             "videos": [info.path.name for info in infos],
-            "prompt": shown[:_RECORDED_CHARACTERS],
-            "negative_prompt": negative_prompt[:_RECORDED_CHARACTERS],
+            "prompt": shown[:RECORDED_CHARACTERS],
+            "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
             "seed": seed,
             "made_frames": made,
             **({} if strength is None else {"strength": strength}),

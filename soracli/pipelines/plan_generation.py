@@ -14,6 +14,7 @@ from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_adapter_record, read_record
 from soracli.pipelines.output_names import output_files
 from soracli.pipelines.sampling_choice import (
+    RECORDED_CHARACTERS,
     check_ranges,
     check_sampling,
     draw_seed,
@@ -24,9 +25,6 @@ from soracli.pipelines.sampling_choice import (
 
 DEFAULT_SECONDS = 4.0
 """Length of a video when none is asked for."""
-
-_RECORDED_CHARACTERS = 4000
-"""A file's record holds this much of a prompt: it travels as one argument of the encoder."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def plan_generation(
         sampler=sampler,
     )
     common = {
-        "negative_prompt": negative_prompt[:_RECORDED_CHARACTERS],
+        "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
         "num_frames": num_frames,
         "fps": rate,
         "size": f"{chosen[1]}x{chosen[0]}",
@@ -169,7 +167,7 @@ def plan_generation(
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
     }
     wanted = [(text, seed + number) for text in texts for number in range(count)]
-    records = [{"prompt": text[:_RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
+    records = [{"prompt": text[:RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
     files = output_files(records, out, overwrite=overwrite, contact_sheet=contact_sheet)
     return GenerationPlan(
         model=model,

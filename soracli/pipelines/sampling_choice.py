@@ -15,6 +15,8 @@ from soracli.diffusion.options import SamplerName, SamplingOptions, recommended_
 
 MAX_STEPS = 1000
 MAX_SEED = 2**63 - 1
+RECORDED_CHARACTERS = 4000
+"""A file's record holds this much of a prompt: it travels as one argument of the encoder."""
 _DRAWN_SEEDS = 2**31
 _MAX_FRAME_TOKENS = 16384
 
