@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from soracli.models.layers.block_attention import attend_blocks, compiled_kernel
+from soracli.models.layers.rearrange import rearranged
 from soracli.models.layers.rope import rotate
 
 _MOST_SCORES = 1 << 20
@@ -95,6 +95,11 @@ class SelfAttention(nn.Module):
         self.key_norm = RMSNorm(dim // num_heads)
         self.out = nn.Linear(dim, dim)
 
+    def heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``(L, 3 D)`` to normalised queries and keys, not rotated, and values ``(L, N, K)``."""
+        q, k, v = projected.unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
+        return self.query_norm(q), self.key_norm(k), v  # 3 (L, N, K)
+
     def forward(
         self,
         x: Tensor,
@@ -113,8 +118,7 @@ class SelfAttention(nn.Module):
         Returns:
             ``(L, D)``, and the unrotated keys and the values of ``x`` by segment.
         """
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
-        q, k = self.query_norm(q), self.key_norm(k)  # (L, N, K)
+        q, k, v = self.heads(self.qkv(x))  # 3 (L, N, K)
         attended = attend_segments(rotate(q, angles), rotate(k, angles), v, segments, past)  # (L, D)
         return self.out(attended), keys_by_segment(k, v, segments)  # (L, D)
 
@@ -175,11 +179,10 @@ def attend_in_groups(query: Tensor, key: Tensor, value: Tensor, segments: Sequen
     packed = torch.cat([query, key, value], 1).flatten(1)  # (L, 3 D)
     sizes = [slot.numel() for slot in slots]
     outputs = []
-    for slot, mask, rows in zip(slots, masks, _Rearrange.apply(packed, there, back).split(sizes), strict=True):
+    for slot, mask, rows in zip(slots, masks, rearranged(packed, there, back).split(sizes), strict=True):
         q, k, v = rows.view(*slot.shape, 3, heads, -1).permute(2, 0, 3, 1, 4)  # 3 (B, N, l, K)
         outputs.append(attend(q, k, v, mask).transpose(1, 2).flatten(2).flatten(0, 1))  # (B l, D)
-    arranged: Tensor = _Rearrange.apply(torch.cat(outputs), back, there)  # (L, D)
-    return arranged
+    return rearranged(torch.cat(outputs), back, there)  # (L, D)
 
 
 def similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
@@ -192,29 +195,6 @@ def similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
         else:
             groups.append([number])
     return groups
-
-
-class _Rearrange(torch.autograd.Function):
-    """Rows in another order, zeros where the order names the row after the last; backward by the way back.
-
-    torch's own backward of an indexed read adds row by row, many times slower than reading by the way back.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
-        """``(L, D)`` to ``(M, D)``: row i is row ``there[i]`` of ``x``, and ``there[back]`` are all rows of ``x``."""
-        ctx.save_for_backward(there, back)
-        return _rows(x, there)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """``(M, D)`` to ``(L, D)``."""
-        _, back = ctx.saved_tensors
-        return _rows(gradients[0], back), None, None
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, index)
 
 
 def _has_block_kernel(x: Tensor) -> bool:

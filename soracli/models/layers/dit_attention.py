@@ -54,9 +54,7 @@ class DiTAttention(SelfAttention):
         Returns:
             ``(L, D)``, and the unrotated keys and the values of ``x`` by segment.
         """
-        projected = self.qkv(x) if added is None else self.qkv(x) + added  # (L, 3 D)
-        q, k, v = projected.unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # 3 (L, N, K)
-        q, k = self.query_norm(q), self.key_norm(k)  # (L, N, K)
+        q, k, v = self.heads(self.qkv(x) if added is None else self.qkv(x) + added)  # 3 (L, N, K)
         turned = rotate(q, angles), rotate(k, angles)  # 2 (L, N, K)
         if windows is None:
             attended = attend_segments(*turned, v, segments, past)  # (L, D)

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from soracli.models.layers.attention import Keys, Segment, attend
+from soracli.models.layers.rearrange import rearranged
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def attend_windows(
     packed = torch.cat([query, key, value], 1).flatten(1)  # (L, 3 D)
     outputs = []
     for part, rows in zip(
-        windows, _Permute.apply(packed, there, back).split([part.own.numel() for part in windows]), strict=True
+        windows, rearranged(packed, there, back).split([part.own.numel() for part in windows]), strict=True
     ):
         q, k, v = rows.view(*part.own.shape, 3, heads, -1).unbind(2)  # 3 (W, l, N, K)
         seen = part.others.shape[1] + part.past.shape[1]
@@ -132,20 +132,4 @@ def attend_windows(
         mask = None if part.mask is None else functional.pad(part.mask, (seen, 0), value=True)[:, None]
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # 3 (W, N, l, K)
         outputs.append(attend(q, k, v, mask).transpose(1, 2).flatten(2).flatten(0, 1))  # (W l, D)
-    arranged: Tensor = _Permute.apply(torch.cat(outputs), back, there)  # (L, D)
-    return arranged
-
-
-class _Permute(torch.autograd.Function):
-    """Rows in another order; backward by the way back, which torch's own backward of an index does not know."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
-        """Row i of the result is row ``there[i]`` of ``x``; ``there[back]`` are all rows of ``x`` in order."""
-        ctx.save_for_backward(back)
-        return x.index_select(0, there)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """The same the other way."""
-        return gradients[0].index_select(0, ctx.saved_tensors[0]), None, None
+    return rearranged(torch.cat(outputs), back, there)  # (L, D)
