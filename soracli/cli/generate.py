@@ -21,7 +21,20 @@ def register(parent: typer.Typer) -> None:
 
 def generate(
     prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="What to show.", show_default="one of --prompts")
+        str | None,
+        typer.Argument(
+            metavar="PROMPT",
+            help="What to show.",
+            show_default="those of --prompts; with --image what follows from the picture",
+        ),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PICTURE",
+            help="Set this picture in motion: it is the first frame, at a size of its aspect that suits the model; "
+            "what hangs over is cut off. sora extend keeps its own size.",
+        ),
     ] = None,
     seconds: Annotated[
         str | None, typer.Option(metavar="TIME", help="Length: 8s, 1m, 1m30s.", show_default="4s")
@@ -90,8 +103,8 @@ def generate(
     Several videos under one name become NAME-1, NAME-2 and so on. In a folder they are named after prompt and seed, and
     the same command with the same --seed makes only what is missing.
     """
-    if (prompt is None) == (prompts is None):
-        asked = "both PROMPT and --prompts were given" if prompt else "say what to show"
+    if (prompt is not None and prompts is not None) or (prompt is None and prompts is None and image is None):
+        asked = "both PROMPT and --prompts were given" if prompt is not None else "say what to show"
         raise UsageError(f'{asked}: sora generate "a red ball bounces on green grass", or --prompts FILE')
     if size is None and aspect is not None:
         raise UsageError(f"--aspect goes with --size, as in --size 480p --aspect {aspect}")
@@ -105,8 +118,9 @@ def generate(
     from soracli.pipelines.plan_generation import plan_generation
 
     plan = plan_generation(
-        read_prompts(prompts) if prompts is not None else prompt or "",
+        read_prompts(prompts) if prompts is not None else prompt,
         model=find_model(model),
+        image=image,
         seconds=length,
         size=pixels,
         round_size=size is not None and re.fullmatch(r"\d+p", size.strip(), re.IGNORECASE) is not None,
