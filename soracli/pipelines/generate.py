@@ -25,12 +25,13 @@ from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.tokenizer import PairedTokenizer, encode_text, learned_tokenizer
-from soracli.pipelines.blocks import Prompt, always, gap_blocks
+from soracli.pipelines.blocks import Prompt, gap_blocks
 from soracli.pipelines.fill_gap import Given, fill_gap
 from soracli.pipelines.output_names import sheet_name
 from soracli.pipelines.own_frames import checked
 from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
 from soracli.pipelines.rollout import roll_out
+from soracli.pipelines.scenes import Scene, shown_at
 from soracli.training.device import choose_device, choose_dtype, set_threads
 from soracli.training.signals import StopFlag, signal_name, stop_on_signals
 
@@ -42,6 +43,7 @@ def generate(
     *,
     model: Path,
     image: Path | None = None,
+    later: Sequence[Scene] = (),
     seconds: float | None = None,
     size: tuple[int, int] | None = None,
     fps: float | None = None,
@@ -66,6 +68,7 @@ def generate(
         prompts: One or several; None, where a picture is set in motion, leaves to the model what follows from it.
         model: A model folder or a finished run of ``sora dit train``.
         image: A picture that each video begins with, brought to its size.
+        later: What each video shows after its prompt, in the order of time.
         seconds: Length of each video, 4 by default; at least one frame is made.
         size: Height and width; None takes the model's own, or with an image its aspect and about as many pixels.
         fps: Frames a second; the model's own if None.
@@ -95,6 +98,7 @@ def generate(
         prompts,
         model=model,
         image=image,
+        later=later,
         seconds=seconds,
         size=size,
         fps=fps,
@@ -135,7 +139,9 @@ def make_videos(
         use_dtype(generator, number_type)
         if not generator.vae.streams:
             reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")
-        for text in dict.fromkeys([*(job.prompt for job in waiting), plan.negative_prompt]):
+        for text in dict.fromkeys(
+            [*(job.prompt for job in waiting), *(s.prompt for s in plan.later), plan.negative_prompt]
+        ):
             _tell_cut(generator, text, reporter)
         with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
             for number, job in enumerate(waiting):
@@ -181,7 +187,7 @@ def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames
     """Blocks of frames uint8 ``(T, H, W, 3)``, together exactly as many as planned."""
     left = plan.num_frames
     make = _from_nothing if plan.image is None else _from_picture
-    for pixels in make(model, plan, job, always(job.prompt)):
+    for pixels in make(model, plan, job, shown_at([Scene(0.0, job.prompt), *plan.later])):
         if left:
             yield pixels[:left].numpy()
         left -= min(left, len(pixels))

@@ -18,11 +18,13 @@ from soracli.pipelines.sampling_choice import (
     RECORDED_CHARACTERS,
     check_ranges,
     check_sampling,
+    checked_prompt,
     draw_seed,
     fitting_size,
     model_defaults,
     sampling_options,
 )
+from soracli.pipelines.scenes import Scene, check_lengths, scenes_record
 
 DEFAULT_SECONDS = 4.0
 """Length of a video when none is asked for."""
@@ -33,7 +35,7 @@ class Job:
     """One video or picture.
 
     Attributes:
-        prompt: What it shows.
+        prompt: What it shows, at first if there are later scenes.
         seed: Decides its noise.
         path: Where it goes.
         is_made: Whether it is there already.
@@ -64,6 +66,7 @@ class GenerationPlan:
         notes: What a person should be told first.
         adapter: Folder of the adapter that is put on the model, if any.
         image: The picture that each begins with, if any.
+        later: What each shows after its prompt, in the order of time.
     """
 
     model: Path
@@ -78,6 +81,7 @@ class GenerationPlan:
     notes: tuple[str, ...]
     adapter: Path | None = None
     image: Path | None = None
+    later: tuple[Scene, ...] = ()
 
 
 def plan_generation(
@@ -85,6 +89,7 @@ def plan_generation(
     *,
     model: Path,
     image: Path | None = None,
+    later: Sequence[Scene] = (),
     seconds: float | None = None,
     size: tuple[int, int] | None = None,
     round_size: bool = False,
@@ -107,6 +112,7 @@ def plan_generation(
         prompts: One or several; None, where a picture is set in motion, leaves to the model what follows from it.
         model: A model folder or a finished run of ``sora dit train``.
         image: The first frame of each video.
+        later: What each shows after its prompt.
         seconds: Length of each video; at least one frame is made.
         size: Height and width; None takes the model's own, or with an image its aspect and about as many pixels.
         round_size: Take the nearest size that fits instead of refusing.
@@ -128,12 +134,13 @@ def plan_generation(
         DataError: If the image is no picture.
         ArtifactError: If the model is no model that makes videos, or the adapter is one of another model.
     """
-    texts = [_checked(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts or ())]
+    texts = [checked_prompt(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts or ())]
     if prompts is None and image is not None:
         texts = [""]
     if not texts:
         raise UsageError("no prompt; say what to show")
-    _check_out(out, seconds, fps, contact_sheet, image)
+    of_videos = {"--seconds": seconds is not None, "--fps": fps is not None, "--contact-sheet": contact_sheet}
+    _check_out(out, {**of_videos, "--image": image is not None, "later scenes": bool(later)})
     check_ranges(seed, count, num_steps, guidance_scale)
     check_sampling(guidance_interval, sampler)
     is_picture = out is not None and out.suffix.lower() == ".png"
@@ -155,6 +162,7 @@ def plan_generation(
     notes += _far_from_trained(chosen, trained_size, rate, float(defaults["fps"]))
     length = DEFAULT_SECONDS if seconds is None else seconds
     num_frames = 1 if is_picture else spec.num_frames_for(length, rate)
+    check_lengths(later, num_frames / rate, spec.compression[0] / rate)
     if not is_picture and length * rate < 1:
         notes.append(f"{length:g}s is less than a frame at {rate:g} frames a second; one frame is made")
     if seed is None:
@@ -168,7 +176,9 @@ def plan_generation(
         guidance_interval=guidance_interval,
         sampler=sampler,
     )
-    if all(text == negative_prompt.strip() for text in texts):  # nothing to steer between
+    if all(
+        text == negative_prompt.strip() for text in (*texts, *(scene.prompt for scene in later))
+    ):  # nothing to steer between
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
     common = {
         "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
@@ -180,6 +190,7 @@ def plan_generation(
         "model": str(record["hash"]),
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
         **({} if image is None else picture_record(image)),
+        **scenes_record(later),
     }
     wanted = [(text, seed + number) for text in texts for number in range(count)]
     records = [{"prompt": text[:RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
@@ -200,31 +211,16 @@ def plan_generation(
         notes=tuple(notes),
         adapter=adapter,
         image=image,
+        later=tuple(later),
     )
 
 
-def _checked(prompt: str) -> str:
-    if not prompt.strip():
-        raise UsageError('the prompt is empty; say what to show, as in "a red ball bounces on green grass"')
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the prompt is no valid text: its character {error.start + 1} is not UTF-8") from None
-    return prompt.strip()
-
-
-def _check_out(
-    out: Path | None, seconds: float | None, fps: float | None, contact_sheet: bool, image: Path | None
-) -> None:
-    if out is None or not out.suffix or out.is_dir():
+def _check_out(out: Path | None, useless_for_pictures: Mapping[str, bool]) -> None:
+    if out is None or not out.suffix or out.is_dir() or checked_suffix(out) != ".png":
         return
-    if checked_suffix(out) == ".png":
-        if image is not None:
-            raise UsageError(f"{out.name} is a picture; --image makes a video that begins with one: name a .mp4")
-        given = [("--seconds", seconds is not None), ("--fps", fps is not None), ("--contact-sheet", contact_sheet)]
-        useless = [name for name, is_given in given if is_given]
-        if useless:
-            raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
+    useless = [name for name, is_given in useless_for_pictures.items() if is_given]
+    if useless:
+        raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
 
 
 def _far_from_trained(size: tuple[int, int], trained: tuple[int, int], fps: float, trained_fps: float) -> list[str]:

@@ -135,7 +135,7 @@ def test_what_cannot_be_set_in_motion(model: Path, workspace: Path) -> None:
     with pytest.raises(DataError, match=r"none\.png"):
         plan_generation("a ball", image=Path("none.png"), **given)
     own = picture("p.png", 32, 32)
-    with pytest.raises(UsageError, match=r"x\.png is a picture; --image makes a video that begins with one"):
+    with pytest.raises(UsageError, match=r"x\.png is a picture; leave out --image, or name a \.mp4"):
         plan_generation("a ball", image=own, out=Path("x.png"), **given)
     with pytest.raises(UsageError, match="the prompt is empty"):
         plan_generation(" ", image=own, **given)
