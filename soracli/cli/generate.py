@@ -9,20 +9,46 @@ from typing import Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption, SeedOption
+from soracli.cli.options import (
+    AdapterOption,
+    CommandWithPairs,
+    DeviceOption,
+    JsonOption,
+    OverwriteOption,
+    PromptAtOption,
+    SeedOption,
+    StoryboardOption,
+)
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_fps, parse_interval, parse_seconds, parse_size
+
+_EXAMPLE = 'sora generate "a red ball bounces on green grass", or --prompts FILE'
 
 
 def register(parent: typer.Typer) -> None:
     """Add the command to the application."""
-    parent.command("generate")(generate)
+    parent.command("generate", cls=CommandWithPairs)(generate)
 
 
 def generate(
     prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="What to show.", show_default="one of --prompts")
+        str | None,
+        typer.Argument(
+            metavar="PROMPT",
+            help="What to show.",
+            show_default="those of --prompts; with --image what follows from the picture",
+        ),
     ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PICTURE",
+            help="Set this picture in motion: it is the first frame, at a size of its aspect that suits the model; "
+            "what hangs over is cut off. sora extend keeps its own size.",
+        ),
+    ] = None,
+    prompt_at: PromptAtOption = None,
+    storyboard: StoryboardOption = None,
     seconds: Annotated[
         str | None, typer.Option(metavar="TIME", help="Length: 8s, 1m, 1m30s.", show_default="4s")
     ] = None,
@@ -90,9 +116,10 @@ def generate(
     Several videos under one name become NAME-1, NAME-2 and so on. In a folder they are named after prompt and seed, and
     the same command with the same --seed makes only what is missing.
     """
-    if (prompt is None) == (prompts is None):
-        asked = "both PROMPT and --prompts were given" if prompt else "say what to show"
-        raise UsageError(f'{asked}: sora generate "a red ball bounces on green grass", or --prompts FILE')
+    if prompt is not None and prompts is not None:
+        raise UsageError(f"both PROMPT and --prompts were given: {_EXAMPLE}")
+    if prompt is None and prompts is None and image is None and storyboard is None:
+        raise UsageError(f"say what to show{' at first' if prompt_at else ''}: {_EXAMPLE}")
     if size is None and aspect is not None:
         raise UsageError(f"--aspect goes with --size, as in --size 480p --aspect {aspect}")
     pixels = None if size is None else parse_size(size, aspect)
@@ -103,10 +130,15 @@ def generate(
     from soracli.data.prompt_file import read_prompts
     from soracli.pipelines.find_model import find_model
     from soracli.pipelines.plan_generation import plan_generation
+    from soracli.pipelines.scenes import opening, read_scenes
 
+    given = "--prompts" if prompts is not None else "PROMPT" if prompt is not None else ""
+    first, later = opening(read_scenes(prompt_at or (), storyboard), given, may_be_absent=image is not None)
     plan = plan_generation(
-        read_prompts(prompts) if prompts is not None else prompt or "",
+        read_prompts(prompts) if prompts is not None else first if prompt is None else prompt,
         model=find_model(model),
+        image=image,
+        later=later,
         seconds=length,
         size=pixels,
         round_size=size is not None and re.fullmatch(r"\d+p", size.strip(), re.IGNORECASE) is not None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
 RecipeArgument = Annotated[
     str | None,
@@ -59,3 +60,39 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Answer with JSON on st
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")]
 """Whether to stop before any work."""
+
+
+class TimedPrompt(NamedTuple):
+    """The two values of ``--prompt-at``."""
+
+    time: str
+    prompt: str
+
+
+PromptAtOption = Annotated[
+    list[TimedPrompt] | None,
+    typer.Option(
+        "--prompt-at", metavar="TIME PROMPT", help='From then on show this: --prompt-at 20s "it rains". Repeatable.'
+    ),
+]
+"""Prompts over time; a command that takes them is of ``CommandWithPairs``."""
+
+StoryboardOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--storyboard",
+        metavar="FILE",
+        help='Prompts over time in TOML: [[scene]] tables with at = "20s", prompt = "...".',
+    ),
+]
+"""A file of prompts over time."""
+
+
+class CommandWithPairs(TyperCommand):
+    """A command whose ``--prompt-at`` takes two values each time, which typer has no type for."""
+
+    def __init__(self, *arguments: Any, **given: Any) -> None:
+        super().__init__(*arguments, **given)
+        for parameter in self.params:
+            if parameter.name == "prompt_at":
+                parameter.nargs = 2

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, OverwriteOption, SeedOption
+from soracli.cli.options import (
+    CommandWithPairs,
+    DeviceOption,
+    DryRunOption,
+    JsonOption,
+    OverwriteOption,
+    PromptAtOption,
+    SeedOption,
+    StoryboardOption,
+    TimedPrompt,
+)
 from soracli.core.units import parse_interval, parse_seconds
 
 if TYPE_CHECKING:
@@ -53,12 +65,18 @@ LosslessOption = Annotated[
 DtypeOption = Annotated[str, typer.Option("--dtype", metavar="TYPE", help="auto, float32, bfloat16 or float16.")]
 
 
+class Asked(NamedTuple):
+    """A verb, its videos, and what its own options say to ``plan_gap``."""
+
+    verb: Verb
+    videos: list[Path]
+    given: dict[str, Any]
+
+
 def register(parent: typer.Typer) -> None:
     """Add the commands to the application."""
-    parent.command("extend")(extend)
-    parent.command("connect")(connect)
-    parent.command("loop")(loop)
-    parent.command("edit")(edit)
+    for verb in (extend, connect, loop, edit):
+        parent.command(verb.__name__, cls=CommandWithPairs)(_command(verb))
 
 
 def extend(
@@ -66,27 +84,13 @@ def extend(
     prompt: PromptArgument = None,
     seconds: Annotated[str, typer.Option(metavar="TIME", help="How much longer: 8s, 1m.")] = "4s",
     backward: Annotated[bool, typer.Option("--backward", help="Make what came before it.")] = False,
-    steps: StepsOption = None,
-    guidance_scale: GuidanceOption = None,
-    guidance_interval: IntervalOption = None,
-    sampler: SamplerOption = None,
-    negative_prompt: NegativeOption = "",
-    seed: SeedOption = None,
-    model: ModelOption = "nano",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    lossless: LosslessOption = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
+    prompt_at: PromptAtOption = None,
+    storyboard: StoryboardOption = None,
+) -> Asked:
     """Make a video longer, at its own size and rate; its own frames stay as they are. Sets a picture in motion."""
-    given: dict[str, Any] = {"prompt": prompt, "seconds": parse_seconds(seconds)}
-    given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
-    given |= {"overwrite": overwrite, "lossless": lossless}
-    _run("extend backward" if backward else "extend", [video], given, device, dtype, dry_run, json)
+    shown = _shown(prompt, prompt_at, storyboard)
+    verb: Verb = "extend backward" if backward else "extend"
+    return Asked(verb, [video], {**shown, "seconds": parse_seconds(seconds)})
 
 
 def connect(
@@ -94,27 +98,12 @@ def connect(
     second: Annotated[Path, typer.Argument(metavar="B", help="What comes last.")],
     prompt: PromptArgument = None,
     seconds: Annotated[str, typer.Option(metavar="TIME", help="Length of what is made between them.")] = "2s",
-    steps: StepsOption = None,
-    guidance_scale: GuidanceOption = None,
-    guidance_interval: IntervalOption = None,
-    sampler: SamplerOption = None,
-    negative_prompt: NegativeOption = "",
-    seed: SeedOption = None,
-    model: ModelOption = "nano",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    lossless: LosslessOption = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
+    prompt_at: PromptAtOption = None,
+    storyboard: StoryboardOption = None,
+) -> Asked:
     """Make what leads from the end of one video to the beginning of another."""
-    given: dict[str, Any] = {"prompt": prompt, "seconds": parse_seconds(seconds)}
-    given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
-    given |= {"overwrite": overwrite, "lossless": lossless}
-    _run("connect", [first, second], given, device, dtype, dry_run, json)
+    shown = _shown(prompt, prompt_at, storyboard)
+    return Asked("connect", [first, second], {**shown, "seconds": parse_seconds(seconds)})
 
 
 def loop(
@@ -128,27 +117,12 @@ def loop(
             show_default="keep its length and make its last 2s anew",
         ),
     ] = None,
-    steps: StepsOption = None,
-    guidance_scale: GuidanceOption = None,
-    guidance_interval: IntervalOption = None,
-    sampler: SamplerOption = None,
-    negative_prompt: NegativeOption = "",
-    seed: SeedOption = None,
-    model: ModelOption = "nano",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    lossless: LosslessOption = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
+    prompt_at: PromptAtOption = None,
+    storyboard: StoryboardOption = None,
+) -> Asked:
     """Make a video whose end runs into its beginning."""
-    given: dict[str, Any] = {"prompt": prompt, "seconds": None if seconds is None else parse_seconds(seconds)}
-    given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
-    given |= {"overwrite": overwrite, "lossless": lossless}
-    _run("loop", [video], given, device, dtype, dry_run, json)
+    shown = _shown(prompt, prompt_at, storyboard)
+    return Asked("loop", [video], {**shown, "seconds": None if seconds is None else parse_seconds(seconds)})
 
 
 def edit(
@@ -164,6 +138,37 @@ def edit(
             show_default="follow an instruction",
         ),
     ] = None,
+) -> Asked:
+    """Change a video: by an instruction ("make the ball blue"), or with --strength towards another prompt."""
+    return Asked("edit", [video], {"prompt": prompt, "strength": strength})
+
+
+def _shown(prompt: str | None, prompt_at: list[TimedPrompt] | None, storyboard: Path | None) -> dict[str, Any]:
+    """What the new frames show; times count from where they begin."""
+    from soracli.pipelines.scenes import opening, read_scenes
+
+    scenes = read_scenes(prompt_at or (), storyboard)
+    first, later = opening(scenes, "" if prompt is None else "PROMPT", may_be_absent=True)
+    return {"prompt": first if prompt is None else prompt, "later": later}
+
+
+def _command(verb: Callable[..., Asked]) -> Callable[..., None]:
+    """A verb with its own arguments first, then those of ``_carry_out``, as typer reads them off a function."""
+    own, shared = (inspect.signature(function, eval_str=True).parameters for function in (verb, _carry_out))
+    taken = [*own.values(), *(parameter for name, parameter in shared.items() if name != "asked")]
+
+    def command(**given: Any) -> None:
+        _carry_out(verb(**{name: given.pop(name) for name in own}), **given)
+
+    command.__doc__ = verb.__doc__
+    command.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
+    return command
+
+
+def _carry_out(
+    asked: Asked,
+    *,
     steps: StepsOption = None,
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
@@ -179,24 +184,25 @@ def edit(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Change a video: by an instruction ("make the ball blue"), or with --strength towards another prompt."""
-    given: dict[str, Any] = {"prompt": prompt, "strength": strength}
-    given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
-    given |= {"overwrite": overwrite, "lossless": lossless}
-    _run("edit", [video], given, device, dtype, dry_run, json)
-
-
-def _run(
-    verb: Verb, videos: list[Path], given: dict[str, Any], device: str, dtype: str, dry_run: bool, json: bool
-) -> None:
-    interval = given["guidance_interval"]
+    """Plan what a verb asks for and make it; the options are those of all verbs."""
     from soracli.pipelines.find_model import find_model
     from soracli.pipelines.plan_gap import plan_gap
 
-    given |= {"guidance_interval": None if interval is None else parse_interval(interval)}
-    given |= {"model": find_model(given["model"])}
-    plan = plan_gap(verb, videos, **given)
+    plan = plan_gap(
+        asked.verb,
+        asked.videos,
+        **asked.given,
+        num_steps=steps,
+        guidance_scale=guidance_scale,
+        guidance_interval=None if guidance_interval is None else parse_interval(guidance_interval),
+        sampler=sampler,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        model=find_model(model),
+        out=out,
+        overwrite=overwrite,
+        lossless=lossless,
+    )
     if dry_run:
         facts = plan.facts()
         if json:

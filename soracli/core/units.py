@@ -14,6 +14,7 @@ from soracli.core.errors import UsageError
 _DURATION = re.compile(
     r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<m>\d+(?:\.\d+)?)\s*m)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s?)?", re.ASCII
 )
+_CLOCK = re.compile(r"(\d{1,3}):(\d\d)", re.ASCII)
 _FPS = re.compile(r"(\d+(?:\.\d+)?)(?:/(\d+))?\s*(?:fps|hz)?", re.ASCII | re.IGNORECASE)
 _PAIR = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", re.ASCII)
 _LINES = re.compile(r"(\d{1,5})p", re.ASCII | re.IGNORECASE)
@@ -43,6 +44,43 @@ def parse_seconds(text: str | float, option: str = "--seconds") -> float:
     Raises:
         UsageError: If it is no duration, not above 0, or longer than a week.
     """
+    value = _seconds_of(text, option)
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{option} must be above 0, got {text}; write for example 8s or 1m30s")
+    return value
+
+
+def parse_moment(text: str | float, option: str) -> float:
+    """Seconds after a beginning, as ``parse_seconds`` reads them, and 0.
+
+    Raises:
+        UsageError: If it is no duration, below 0, or longer than a week.
+    """
+    value = _seconds_of(text, option)
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"{option} must be 0 or later, got {text}; write for example 0s or 1m30s")
+    return value
+
+
+def parse_span(text: str, option: str = "START:END") -> tuple[float, float | None]:
+    """Two moments of ``8s:12s``; without the first it is 0, without the second None, which is the end.
+
+    Raises:
+        UsageError: If it is no span, or ends before it begins.
+    """
+    parts = text.split(":")
+    if len(parts) != 2:
+        raise UsageError(f"{option} {text!r} is no span; write for example 8s:12s, 1m10s:1m15s, :2s or 58s:")
+    start = parse_moment(parts[0], option) if parts[0].strip() else 0.0
+    end = parse_moment(parts[1], option) if parts[1].strip() else None
+    if end is not None and end <= start:
+        turned = f"; did you mean {parts[1].strip()}:{parts[0].strip()}?" if 0 < end < start else ""
+        raise UsageError(f"{option} {text!r} does not end after it begins{turned}")
+    return start, end
+
+
+def _seconds_of(text: str | float, option: str) -> float:
+    """Seconds of a duration, not beyond a week; numbers are taken as they are."""
     if isinstance(text, str):
         words = text.strip().lower()
         found = _DURATION.fullmatch(words)
@@ -52,14 +90,14 @@ def parse_seconds(text: str | float, option: str = "--seconds") -> float:
         value = 3600 * hours + 60 * minutes + seconds
     else:
         value = float(text)
-    if not math.isfinite(value) or value <= 0:
-        raise UsageError(f"{option} must be above 0, got {text}; write for example 8s or 1m30s")
-    if value > MAX_SECONDS:
+    if MAX_SECONDS < value < math.inf:
         raise UsageError(f"{option} {text} is longer than a week; seconds have no suffix or an s: 8s, 1m30s")
     return value
 
 
 def _nearest_duration(words: str) -> str:
+    if clock := _CLOCK.fullmatch(words):
+        return f"did you mean {int(clock[1])}m{int(clock[2])}s? Durations are written 8s, 1m, 1m30s or 2h"
     number = re.match(r"-?\s*(\d+(?:\.\d+)?)", words)
     if number is None:
         return "write for example 8s, 1m, 1m30s or 2h"

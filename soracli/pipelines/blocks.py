@@ -8,7 +8,8 @@ what is given after begins a stretch of its own, as its first latent holds one f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from soracli.diffusion.order import forward_order
 from soracli.pipelines.rollout import Block
 
 Prompt = Callable[[float], str]
-"""What is shown at a second of the gap, 0 where it begins."""
+"""What is shown at a second of the gap, 0 where it begins; ``pipelines.scenes`` makes one of scenes."""
 
 
 def always(prompt: str) -> Prompt:
@@ -40,8 +41,9 @@ def gap_blocks(
     """The blocks of a gap, what is given first.
 
     Made from its beginning to its end; only where nothing but the end is given, towards the beginning, so that what is
-    made always goes on with what is there. The first ``sink`` latents that are read or made are pinned, and so is an
-    end that is run towards.
+    made always goes on with what is there. A block within which the prompt changes is made in parts, so that what is
+    shown changes with the latent nearest to its moment. The first ``sink`` latents that are read or made are pinned,
+    and so is an end that is run towards.
 
     Args:
         spec: Of the latents.
@@ -65,22 +67,27 @@ def gap_blocks(
     pinned[gap:] |= before is not None
     begins = spec.video_frames(num_before) / fps if num_before else 0.0
 
+    def shown(frame: int) -> str:
+        return prompt(max(0.0, float(seconds[frame]) - begins))
+
     def block(frames: Sequence[int], given: Tensor | None = None) -> Block:
         index = torch.tensor(frames)
-        shown = prompt(max(0.0, float(seconds[index].min()) - begins))
-        return Block(shown, seconds[index], one_frame[index], pinned[index], given)
+        return Block(shown(frames[0]), seconds[index], one_frame[index], pinned[index], given)
+
+    def made(parts: Iterable[Sequence[int]], *, backwards: bool = False) -> list[Block]:
+        by_prompt = ([block(list(some)) for _, some in groupby(part, shown)] for part in parts)
+        return [one for some in by_prompt for one in (reversed(some) if backwards else some)]
 
     ends = range(gap, gap + num_after)
     if before is None and after is not None:
         pinned = (torch.arange(len(seconds)) >= gap) & (torch.arange(len(seconds)) < gap + options.sink)
-        backwards = [range(max(0, stop - options.block), stop) for stop in range(gap, 0, -options.block)]
-        return [block(ends, after), *map(block, backwards)]
+        towards = [range(max(0, stop - options.block), stop) for stop in range(gap, 0, -options.block)]
+        return [block(ends, after), *made(towards, backwards=True)]
     if before is None:
-        return [block(part) for part in forward_order(gap, options.first_block, options.block).blocks]
-    made = forward_order(gap, options.first_block, options.block, num_before).blocks
+        return made(forward_order(gap, options.first_block, options.block).blocks)
     if after is not None:  # what is given on both sides is read at once, as in training
         given = [block([*range(num_before), *ends], torch.cat([before, after], 1))]
     else:  # in the blocks it would have been made in, as training shows what went before
         earlier = forward_order(num_before, options.first_block, options.block).blocks
         given = [block(part, before[:, list(part)]) for part in earlier]
-    return given + [block(part) for part in made]
+    return given + made(forward_order(gap, options.first_block, options.block, num_before).blocks)

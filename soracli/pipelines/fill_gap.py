@@ -62,7 +62,7 @@ def fill_gap(
         num_frames: Frames of the gap at the video's own rate; with both, one of ``fit_video.bridge_frames``.
         stride: Frames of the video's own rate to one of the model's.
         fps: The model's rate.
-        prompt: What is shown when.
+        prompt: What is shown when, 0 at the first frame of the gap.
         seed: Decides the noise.
         options: How to sample.
         negative_prompt: What to steer away from.
@@ -78,13 +78,24 @@ def fill_gap(
     step = spec.compression[0]
     needed = (num_frames + 1) // stride - 1 if before and after else math.ceil(num_frames / stride)
     num_latents = math.ceil(needed / step) if before else spec.latent_frames_covering(needed)
+    total = spec.video_frames(num_latents) if before is None else step * num_latents
+    extra = total * stride - num_frames if before is None else 0  # made in front of the gap, and not shown
+    lead = extra / (stride * fps)
     latents = [None if part is None else encode_video(model.vae, spec, part.frames, device) for part in (before, after)]
     size = (before or after).frames.shape[1:3]  # type: ignore[union-attr]
     made: Iterator[Tensor] | Sequence[Tensor] = map(
         checked,
         roll_out(
             model,
-            gap_blocks(spec, prompt, options, fps=fps, num_latents=num_latents, before=latents[0], after=latents[1]),
+            gap_blocks(
+                spec,
+                lambda seconds: prompt(max(0.0, seconds - lead)),
+                options,
+                fps=fps,
+                num_latents=num_latents,
+                before=latents[0],
+                after=latents[1],
+            ),
             latent_size=spec.latent_size(*size),
             fps=fps,
             seed=seed,
@@ -104,7 +115,6 @@ def fill_gap(
     if after is not None:
         first = next(decode_frames(model.vae, spec, [latents[1][:, :1]], device))  # type: ignore[index]
         residual["after"] = signed_pixels(after.edge, device) - to_size(first[0, :, 0].float(), after.edge.shape[:2])
-    total = spec.video_frames(num_latents) if before is None else step * num_latents
     own_size = (before or after).edge.shape[:2]  # type: ignore[union-attr]
     weight = _fading(fade_seconds, fps)
 
@@ -123,7 +133,6 @@ def fill_gap(
             yield signed_pixels(after.edge, device)
 
     frames = blended(anchors(), stride, skips_first=before is not None)
-    extra = total * stride - num_frames if before is None else 0
     for number, frame in enumerate(frames):
         if extra <= number < extra + num_frames:
             yield to_pixels(frame[None, :, None])

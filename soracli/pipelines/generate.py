@@ -14,20 +14,24 @@ import torch
 from torch import Tensor
 
 import soracli
-from soracli.core.errors import NumericsError, Stopped
+from soracli.core.errors import Stopped
 from soracli.core.files import part_name
 from soracli.core.progress import Reporter, SilentReporter, Task
 from soracli.data.image_read import Frames
 from soracli.data.image_write import write_contact_sheet
+from soracli.data.video_read import read_frames
 from soracli.data.video_write import VideoWriter
 from soracli.models.adapter import put_adapter
 from soracli.models.codec import decode_stream
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.models.tokenizer import PairedTokenizer, encode_text, learned_tokenizer
-from soracli.pipelines.blocks import always, gap_blocks
+from soracli.pipelines.blocks import Prompt, gap_blocks
+from soracli.pipelines.fill_gap import Given, fill_gap
 from soracli.pipelines.output_names import sheet_name
+from soracli.pipelines.own_frames import checked
 from soracli.pipelines.plan_generation import GenerationPlan, Job, plan_generation
 from soracli.pipelines.rollout import roll_out
+from soracli.pipelines.scenes import Scene, shown_at
 from soracli.training.device import choose_device, choose_dtype, set_threads
 from soracli.training.signals import StopFlag, signal_name, stop_on_signals
 
@@ -35,9 +39,11 @@ _SHEET_FRAMES = 8
 
 
 def generate(
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str] | None,
     *,
     model: Path,
+    image: Path | None = None,
+    later: Sequence[Scene] = (),
     seconds: float | None = None,
     size: tuple[int, int] | None = None,
     fps: float | None = None,
@@ -59,10 +65,12 @@ def generate(
     """Make videos from prompts; the same seed gives the same frames.
 
     Args:
-        prompts: One or several.
+        prompts: One or several; None, where a picture is set in motion, leaves to the model what follows from it.
         model: A model folder or a finished run of ``sora dit train``.
+        image: A picture that each video begins with, brought to its size.
+        later: What each video shows after its prompt, in the order of time.
         seconds: Length of each video, 4 by default; at least one frame is made.
-        size: Height and width; the model's own if None.
+        size: Height and width; None takes the model's own, or with an image its aspect and about as many pixels.
         fps: Frames a second; the model's own if None.
         seed: Of the first video of each prompt; drawn and told if None.
         count: Videos of each prompt, with seeds ``seed``, ``seed + 1`` and so on.
@@ -89,6 +97,8 @@ def generate(
     plan = plan_generation(
         prompts,
         model=model,
+        image=image,
+        later=later,
         seconds=seconds,
         size=size,
         fps=fps,
@@ -129,7 +139,9 @@ def make_videos(
         use_dtype(generator, number_type)
         if not generator.vae.streams:
             reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")
-        for text in dict.fromkeys([*(job.prompt for job in waiting), plan.negative_prompt]):
+        for text in dict.fromkeys(
+            [*(job.prompt for job in waiting), *(s.prompt for s in plan.later), plan.negative_prompt]
+        ):
             _tell_cut(generator, text, reporter)
         with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
             for number, job in enumerate(waiting):
@@ -168,31 +180,51 @@ def _make(
             task.advance(len(frames), speed=f"{speed:.2g} seconds of video a second")
             check_stop(writer.num_frames, plan.num_frames)
     if plan.contact_sheet:
-        write_contact_sheet(sheet_name(job.path), [(job.prompt, np.stack(kept))])
+        write_contact_sheet(sheet_name(job.path), [(job.prompt or job.path.stem, np.stack(kept))])
 
 
 def _frames(model: Generator, plan: GenerationPlan, job: Job) -> Iterator[Frames]:
     """Blocks of frames uint8 ``(T, H, W, 3)``, together exactly as many as planned."""
     left = plan.num_frames
+    make = _from_nothing if plan.image is None else _from_picture
+    for pixels in make(model, plan, job, shown_at([Scene(0.0, job.prompt), *plan.later])):
+        if left:
+            yield pixels[:left].numpy()
+        left -= min(left, len(pixels))
+
+
+def _from_nothing(model: Generator, plan: GenerationPlan, job: Job, prompt: Prompt) -> Iterator[Tensor]:
     num_latents = model.spec.latent_frames_covering(plan.num_frames)
     blocks = roll_out(
         model,
-        gap_blocks(model.spec, always(job.prompt), plan.options, fps=plan.fps, num_latents=num_latents),
+        gap_blocks(model.spec, prompt, plan.options, fps=plan.fps, num_latents=num_latents),
         latent_size=model.spec.latent_size(*plan.size),
         fps=plan.fps,
         seed=job.seed,
         options=plan.options,
         negative_prompt=plan.negative_prompt,
     )
-    for pixels in decode_stream(model.vae, model.spec, map(_checked, blocks), model.device):
-        yield pixels[:left].numpy()
-        left -= len(pixels)
+    yield from decode_stream(model.vae, model.spec, map(checked, blocks), model.device)
 
 
-def _checked(latents: Tensor) -> Tensor:
-    if not bool(torch.isfinite(latents).all()):
-        raise NumericsError("the model gave numbers that are not finite: try --dtype float32, or a lower guidance")
-    return latents
+def _from_picture(model: Generator, plan: GenerationPlan, job: Job, prompt: Prompt) -> Iterator[Tensor]:
+    """The picture, as what a gap goes on with, and the frames of the gap."""
+    assert plan.image is not None
+    picture = torch.from_numpy(read_frames(plan.image, num_frames=1, size=plan.size))
+    yield picture
+    if plan.num_frames > 1:
+        yield from fill_gap(
+            model,
+            before=Given(picture, picture[0]),
+            after=None,
+            num_frames=plan.num_frames - 1,
+            stride=1,
+            fps=plan.fps,
+            prompt=lambda seconds: prompt(seconds + 1 / plan.fps),
+            seed=job.seed,
+            options=plan.options,
+            negative_prompt=plan.negative_prompt,
+        )
 
 
 def _stopper(flag: StopFlag, job: Job, done: str) -> Callable[[int, int], None]:

@@ -22,6 +22,8 @@ from soracli.data.video_record import read_record
 
 _LONGEST_NAME = 60
 _LONGEST_BYTES = 180  # file systems take 255, and "-2", ".part" and suffixes follow
+_MADE_WITH = frozenset({"dtype", "device", "sora"})
+"""What a file says of the machine that made it, which nobody asks for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def output_files(
     """Where each video goes.
 
     Args:
-        records: What makes each video, with ``prompt`` and ``seed``.
+        records: What makes each video, with ``prompt`` (where that is empty, ``image``) and ``seed``.
         out: What the user named.
         overwrite: Whether what exists may be replaced.
         contact_sheet: Whether each video gets a picture beside it, which must be free too.
@@ -88,7 +90,8 @@ def _free(
     overwrite: bool,
     keep: bool,
 ) -> Output:
-    stem, number = f"{prompt_name(str(record['prompt']))}-{record['seed']}", 1
+    named_after = str(record["prompt"]) or Path(str(record.get("image", ""))).stem
+    stem, number = f"{prompt_name(named_after)}-{record['seed']}", 1
     while True:
         path = folder / (f"{stem}.mp4" if number == 1 else f"{stem}-{number}.mp4")
         number += 1
@@ -101,9 +104,10 @@ def _free(
 
 
 def made_by(path: Path, record: Mapping[str, Any]) -> bool:
-    """Whether a video says of itself all that ``record`` says."""
+    """Whether a video says of itself what ``record`` says, and nothing more of what decides its frames."""
     found = read_record(path)
-    return all(found.get(key) == value for key, value in record.items())
+    more = found.keys() - record.keys() - _MADE_WITH
+    return not more and all(found.get(key) == value for key, value in record.items())
 
 
 def sheet_name(path: Path) -> Path:

@@ -29,6 +29,7 @@ from soracli.pipelines.sampling_choice import (
     model_defaults,
     sampling_options,
 )
+from soracli.pipelines.scenes import Scene, check_lengths, recorded_scenes, scenes_record
 
 Verb = Literal["extend", "extend backward", "connect", "loop", "edit"]
 DEFAULT_SECONDS = 4.0
@@ -79,7 +80,8 @@ class GapPlan:
         fps: Of all that is written.
         size: Height and width of all that is written.
         fitted: What the model sees of it.
-        prompt: What the gap shows; empty for what follows from what is there.
+        prompt: What the gap shows, at first if there are later scenes; empty for what follows from what is there.
+        later: What it shows after that, in the order of time, which counts from where the gap begins.
         negative_prompt: What to steer away from.
         seed: Decides the noise.
         options: How to sample.
@@ -103,6 +105,7 @@ class GapPlan:
     size: tuple[int, int]
     fitted: Fitted
     prompt: str
+    later: tuple[Scene, ...]
     negative_prompt: str
     seed: int
     options: SamplingOptions
@@ -125,6 +128,7 @@ class GapPlan:
             "model_fps": self.fitted.fps,
             "model_size": f"{self.fitted.size[1]}x{self.fitted.size[0]}",
             "prompt": self.prompt,
+            "later": [[scene.at, scene.prompt] for scene in self.later],
             "strength": self.strength,
             "seed": self.seed,
             "out": self.out,
@@ -138,6 +142,7 @@ def plan_gap(
     *,
     model: Path,
     prompt: str | None = None,
+    later: Sequence[Scene] = (),
     seconds: float | None = None,
     strength: float | None = None,
     seed: int | None = None,
@@ -157,6 +162,7 @@ def plan_gap(
         videos: Two to connect, one for the others: videos or animations, for ``extend`` also a picture.
         model: A model folder or a finished run of ``sora dit train``.
         prompt: What the gap shows; None takes what the first video says that it was made of, or nothing.
+        later: What it shows after that; not for edits.
         seconds: Length of the gap, rounded to whole latents where it has an end. None is 4 s to extend, 2 s to connect;
             a loop then keeps the length of the video and makes its last 2 s anew, of a shorter one up to its half.
         strength: Of an edit, 0 to 1: how much noise its frames are made anew from, to show the prompt; None follows the
@@ -199,7 +205,7 @@ def plan_gap(
     notes = _notes(infos, size, fps, fitted)
     shown = prompt
     if shown is None:
-        shown = str(read_video_record(leading.path).get("prompt", ""))
+        shown = _made_of(leading, verb)
         if shown:
             notes.append(f"the video was made of '{shown}', which goes on; another prompt may follow the file's name")
     if seed is None:
@@ -212,11 +218,12 @@ def plan_gap(
         guidance_interval=guidance_interval,
         sampler=sampler,
     )
-    if (
-        shown.strip() == negative_prompt.strip() and verb != "edit"
-    ):  # nothing to steer between: the second evaluation would be the first
+    shown = shown.strip()
+    if verb != "edit" and {shown, *(scene.prompt for scene in later)} == {negative_prompt.strip()}:
+        # Nothing to steer between: the second evaluation would be the first.
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
     made, stretches = _lay_out(verb, infos, fps, fitted.stride, spec.compression[0], seconds)
+    check_lengths(later, made / fps, spec.compression[0] / fitted.fps)
     asked = None if verb == "edit" or (verb == "loop" and seconds is None) else seconds or _default_seconds(verb)
     if asked is not None and abs(made / fps - asked) > 0.5 / fps:
         notes.append(f"{format_seconds(made / fps)} are made: a gap with an end is a whole number of latents")
@@ -237,7 +244,8 @@ def plan_gap(
         fps=fps,
         size=size,
         fitted=fitted,
-        prompt=shown.strip(),
+        prompt=shown,
+        later=tuple(later),
         negative_prompt=negative_prompt.strip(),
         seed=seed,
         options=options,
@@ -248,6 +256,7 @@ def plan_gap(
             "verb": verb,
             "videos": [info.path.name for info in infos],
             "prompt": shown[:RECORDED_CHARACTERS],
+            **scenes_record(later),
             "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
             "seed": seed,
             "made_frames": made,
@@ -270,6 +279,12 @@ def _check_edit(prompt: str | None, strength: float | None, follows: bool, model
         )
     if strength is not None and not 0 <= strength <= 1:
         raise UsageError(f"--strength must be 0 (as it is) to 1 (another video), got {strength:g}")
+
+
+def _made_of(info: VideoInfo, verb: Verb) -> str:
+    """What a video says that it shows where the gap is: at its end, or at its beginning."""
+    scenes = recorded_scenes(read_video_record(info.path))
+    return "" if not scenes else scenes[0 if verb == "extend backward" else -1].prompt
 
 
 def _default_seconds(verb: Verb) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_adapter_record, read_record
+from soracli.pipelines.first_frame import cut_note, picture_record, probe_first_frame, size_for
 from soracli.pipelines.output_names import output_files
 from soracli.pipelines.sampling_choice import (
     RECORDED_CHARACTERS,
     check_ranges,
     check_sampling,
+    checked_prompt,
     draw_seed,
     fitting_size,
     model_defaults,
     sampling_options,
 )
+from soracli.pipelines.scenes import Scene, check_lengths, scenes_record
 
 DEFAULT_SECONDS = 4.0
 """Length of a video when none is asked for."""
@@ -32,7 +35,7 @@ class Job:
     """One video or picture.
 
     Attributes:
-        prompt: What it shows.
+        prompt: What it shows, at first if there are later scenes.
         seed: Decides its noise.
         path: Where it goes.
         is_made: Whether it is there already.
@@ -62,6 +65,8 @@ class GenerationPlan:
         contact_sheet: Whether each video gets a picture of frames beside it.
         notes: What a person should be told first.
         adapter: Folder of the adapter that is put on the model, if any.
+        image: The picture that each begins with, if any.
+        later: What each shows after its prompt, in the order of time.
     """
 
     model: Path
@@ -75,12 +80,16 @@ class GenerationPlan:
     contact_sheet: bool
     notes: tuple[str, ...]
     adapter: Path | None = None
+    image: Path | None = None
+    later: tuple[Scene, ...] = ()
 
 
 def plan_generation(
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str] | None,
     *,
     model: Path,
+    image: Path | None = None,
+    later: Sequence[Scene] = (),
     seconds: float | None = None,
     size: tuple[int, int] | None = None,
     round_size: bool = False,
@@ -100,10 +109,12 @@ def plan_generation(
     """Check everything that can be checked without torch.
 
     Args:
-        prompts: One or several.
+        prompts: One or several; None, where a picture is set in motion, leaves to the model what follows from it.
         model: A model folder or a finished run of ``sora dit train``.
+        image: The first frame of each video.
+        later: What each shows after its prompt.
         seconds: Length of each video; at least one frame is made.
-        size: Height and width; the model's own if None.
+        size: Height and width; None takes the model's own, or with an image its aspect and about as many pixels.
         round_size: Take the nearest size that fits instead of refusing.
         fps: Frames a second; the model's own if None.
         seed: Of the first video of each prompt; drawn if None.
@@ -120,12 +131,16 @@ def plan_generation(
 
     Raises:
         UsageError: If an option cannot be; names the nearest that can.
+        DataError: If the image is no picture.
         ArtifactError: If the model is no model that makes videos, or the adapter is one of another model.
     """
-    texts = [_checked(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
+    texts = [checked_prompt(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts or ())]
+    if prompts is None and image is not None:
+        texts = [""]
     if not texts:
         raise UsageError("no prompt; say what to show")
-    _check_out(out, seconds, fps, contact_sheet)
+    of_videos = {"--seconds": seconds is not None, "--fps": fps is not None, "--contact-sheet": contact_sheet}
+    _check_out(out, {**of_videos, "--image": image is not None, "later scenes": bool(later)})
     check_ranges(seed, count, num_steps, guidance_scale)
     check_sampling(guidance_interval, sampler)
     is_picture = out is not None and out.suffix.lower() == ".png"
@@ -137,12 +152,17 @@ def plan_generation(
     )
     notes: list[str] = []
 
-    rate = fps or float(defaults["fps"])
+    rate, patch_size = fps or float(defaults["fps"]), record["config"]["patch_size"]
     trained_size: tuple[int, int] = (int(defaults["size"][0]), int(defaults["size"][1]))
-    chosen = fitting_size(size or trained_size, spec, record["config"]["patch_size"], round_size)
+    picture = None if image is None else probe_first_frame(image)
+    own_size = trained_size if picture is None else size_for(picture, spec, patch_size, defaults)
+    chosen = fitting_size(size or own_size, spec, patch_size, round_size)
+    if picture is not None and (note := cut_note(picture, chosen)):
+        notes.append(note)
     notes += _far_from_trained(chosen, trained_size, rate, float(defaults["fps"]))
     length = DEFAULT_SECONDS if seconds is None else seconds
     num_frames = 1 if is_picture else spec.num_frames_for(length, rate)
+    check_lengths(later, num_frames / rate, spec.compression[0] / rate)
     if not is_picture and length * rate < 1:
         notes.append(f"{length:g}s is less than a frame at {rate:g} frames a second; one frame is made")
     if seed is None:
@@ -156,6 +176,10 @@ def plan_generation(
         guidance_interval=guidance_interval,
         sampler=sampler,
     )
+    if all(
+        text == negative_prompt.strip() for text in (*texts, *(scene.prompt for scene in later))
+    ):  # nothing to steer between
+        options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
     common = {
         "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
         "num_frames": num_frames,
@@ -165,6 +189,8 @@ def plan_generation(
         "guidance_interval": list(options.guidance_interval),  # as JSON will have it, when files are compared
         "model": str(record["hash"]),
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
+        **({} if image is None else picture_record(image)),
+        **scenes_record(later),
     }
     wanted = [(text, seed + number) for text in texts for number in range(count)]
     records = [{"prompt": text[:RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
@@ -184,27 +210,17 @@ def plan_generation(
         contact_sheet=contact_sheet,
         notes=tuple(notes),
         adapter=adapter,
+        image=image,
+        later=tuple(later),
     )
 
 
-def _checked(prompt: str) -> str:
-    if not prompt.strip():
-        raise UsageError('the prompt is empty; say what to show, as in "a red ball bounces on green grass"')
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the prompt is no valid text: its character {error.start + 1} is not UTF-8") from None
-    return prompt.strip()
-
-
-def _check_out(out: Path | None, seconds: float | None, fps: float | None, contact_sheet: bool) -> None:
-    if out is None or not out.suffix or out.is_dir():
+def _check_out(out: Path | None, useless_for_pictures: Mapping[str, bool]) -> None:
+    if out is None or not out.suffix or out.is_dir() or checked_suffix(out) != ".png":
         return
-    if checked_suffix(out) == ".png":
-        given = [("--seconds", seconds is not None), ("--fps", fps is not None), ("--contact-sheet", contact_sheet)]
-        useless = [name for name, is_given in given if is_given]
-        if useless:
-            raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
+    useless = [name for name, is_given in useless_for_pictures.items() if is_given]
+    if useless:
+        raise UsageError(f"{out.name} is a picture; leave out {' and '.join(useless)}, or name a .mp4")
 
 
 def _far_from_trained(size: tuple[int, int], trained: tuple[int, int], fps: float, trained_fps: float) -> list[str]:

@@ -37,6 +37,21 @@ def check_ranges(seed: int | None, count: int, num_steps: int | None, guidance_s
         raise UsageError(f"--guidance-scale must be 0 to 100, got {guidance_scale:g}; 1 is none")
 
 
+def checked_prompt(prompt: str) -> str:
+    """A prompt without blanks around it.
+
+    Raises:
+        UsageError: If it is empty, or no text that can be written.
+    """
+    if not prompt.strip():
+        raise UsageError('the prompt is empty; say what to show, as in "a red ball bounces on green grass"')
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the prompt is no valid text: its character {error.start + 1} is not UTF-8") from None
+    return prompt.strip()
+
+
 def draw_seed() -> int:
     """A seed that nobody chose, short enough to be typed again."""
     return secrets.randbelow(_DRAWN_SEEDS)

@@ -22,6 +22,7 @@ from soracli.pipelines.edit_frames import edit_frames
 from soracli.pipelines.fill_gap import Given, fill_gap
 from soracli.pipelines.fit_video import given_frames
 from soracli.pipelines.plan_gap import GapPlan, Stretch
+from soracli.pipelines.scenes import Scene, shown_at
 from soracli.training.device import choose_device, choose_dtype, set_threads
 from soracli.training.signals import signal_name, stop_on_signals
 
@@ -91,7 +92,7 @@ def _all_frames(model: Generator, plan: GapPlan) -> Iterator[Frames]:
         num_frames=plan.num_frames,
         stride=plan.fitted.stride,
         fps=plan.fitted.fps,
-        prompt=always(plan.prompt),
+        prompt=shown_at([Scene(0.0, plan.prompt), *plan.later]),
         seed=plan.seed,
         options=plan.options,
         negative_prompt=plan.negative_prompt,

@@ -60,6 +60,27 @@ def load_recipe(recipe_class: type[R], source: Path | None, overrides: Sequence[
     data = _parse(text, str(source)) if source else {}
     if source:
         _check_kind(recipe_class, data, str(source))
+    return _checked(recipe_class, source, text, data, overrides)
+
+
+def load_section(section_class: type[R], source: Path, noun: str) -> Loaded[R]:
+    """Read, check and type a TOML file that is no recipe, but is written and judged as one.
+
+    Args:
+        section_class: What to read.
+        source: A TOML file.
+        noun: What the file is, for the errors.
+
+    Raises:
+        RecipeError: With all problems of the file, sorted by line.
+    """
+    text = _read_text(source, noun)
+    return _checked(section_class, source, text, _parse(text, str(source)), ())
+
+
+def _checked(
+    recipe_class: type[R], source: Path | None, text: str, data: dict[str, Any], overrides: Sequence[str]
+) -> Loaded[R]:
     given, problems = _read_overrides(recipe_class, overrides)
     apply_overrides(data, given)
     origins = Origins(
@@ -107,15 +128,16 @@ def recipe_kind(source: Path, kinds: Iterable[str]) -> str:
     return str(kind)
 
 
-def _read_text(source: Path) -> str:
+def _read_text(source: Path, noun: str = "recipe") -> str:
     try:
         return source.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError([f"{source}: not UTF-8 text (byte {error.start})"]) from error
     except FileNotFoundError as error:
-        raise RecipeError([f"{source}: no such recipe file; sora recipe list shows the names there are"]) from error
+        names = "; sora recipe list shows the names there are" if noun == "recipe" else ""
+        raise RecipeError([f"{source}: no such {noun} file{names}"]) from error
     except IsADirectoryError as error:
-        raise RecipeError([f"{source}: is a folder, not a recipe file"]) from error
+        raise RecipeError([f"{source}: is a folder, not a {noun} file"]) from error
 
 
 def _parse(text: str, label: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from soracli.cli.app import main
 from soracli.data.video_probe import probe_video
@@ -79,6 +80,17 @@ def test_sizes(model: str, capsys: pytest.CaptureFixture[str]) -> None:
         info = probe_video(Path(f"{number}.mp4"))
         assert (info.height, info.width) == size
     capsys.readouterr()
+
+
+def test_a_picture_is_set_in_motion(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 20), (200, 30, 30)).save("red.png")
+    assert run("--image", "red.png", "--model", model, "--seed", "1", "--seconds", "1s", "--steps", "1") == 0
+    out, error = capsys.readouterr()
+    assert out == "red-1.mp4\n" and "red.png (64x20) is shown at 48x16" in error
+    info = probe_video(Path("red-1.mp4"))
+    assert (info.num_frames, info.height, info.width) == (8, 16, 48)
+    assert run("a", "--image", "red-1.mp4", "--model", model) == 3
+    assert "sora extend red-1.mp4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -70,12 +70,33 @@ def test_after_the_beginning_as_if_it_had_been_made():
     ]
 
 
-def test_the_prompt_is_that_of_the_first_second_of_a_block():
-    """Counted from where the gap begins, whatever is given before."""
+def test_the_prompt_is_asked_for_at_the_second_of_each_latent():
+    """Counted from where the gap begins, whatever is given before; a block is made in parts where it changes."""
     for before in (None, latents(3)):
         blocks = gap_blocks(SPEC, lambda second: f"{second:.3f}", OPTIONS, fps=FPS, num_latents=6, before=before)
         made = [block.prompt for block in blocks if block.given is None]
         if before is None:
-            assert made == ["0.000", f"{(1 + 2 * 4 + 1.5) / FPS:.3f}", f"{(1 + 4 * 4 + 1.5) / FPS:.3f}"]
+            assert made == [f"{second:.3f}" for second in SPEC.latent_times(6, FPS)]
         else:
-            assert made == [f"{(number * 8 + 1.5) / FPS:.3f}" for number in range(3)]
+            assert made == [f"{(number * 4 + 1.5) / FPS:.3f}" for number in range(6)]
+        assert sum(block.given is not None for block in blocks) == (0 if before is None else 1)
+
+
+@given(cut=st.floats(0, 5), sides=st.sampled_from(["none", "before", "after", "both"]))
+def test_a_block_has_one_prompt_and_no_scene_is_skipped(cut, sides):
+    before = latents(3) if sides in ("before", "both") else None
+    after = latents(2, 100) if sides in ("after", "both") else None
+    whole, cuts = (
+        gap_blocks(SPEC, shown, OPTIONS, fps=FPS, num_latents=10, before=before, after=after)
+        for shown in (always("a"), lambda second: "a" if second < cut else "b")
+    )
+    begins = SPEC.video_frames(3) / FPS if before is not None else 0.0
+    for block in cuts:
+        if block.given is None:
+            assert {"a" if second - begins < cut else "b" for second in block.seconds.tolist()} == {block.prompt}
+    assert len(cuts) - len(whole) <= 1
+    seconds = [torch.cat([block.seconds for block in blocks]).sort().values for blocks in (whole, cuts)]
+    torch.testing.assert_close(*seconds)
+    if sides == "after":  # made towards the beginning, block after block and part after part
+        starts = [float(block.seconds[0]) for block in cuts if block.given is None]
+        assert starts == sorted(starts, reverse=True)
