@@ -1,4 +1,4 @@
-"""``sora caption``: train a captioner; ``caption_write`` has it caption clips."""
+"""``sora caption``: train a captioner; ``caption_write`` has it caption clips, ``caption_eval`` measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soracli.cli import caption_write
+from soracli.cli import caption_eval, caption_write
 from soracli.cli.console import TerminalReporter, print_json, print_result
 from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run, is_speaker
@@ -17,7 +17,7 @@ from soracli.core.progress import Reporter, SilentReporter
 if TYPE_CHECKING:
     from soracli.pipelines.plan_captioner import CaptionerPlan
 
-app = typer.Typer(help="Train a captioner, and have clips captioned.", rich_markup_mode=None)
+app = typer.Typer(help="Train a captioner, have clips captioned, and measure captions.", rich_markup_mode=None)
 
 _DEFAULT_RECIPE = "nano/captioner"
 
@@ -29,7 +29,7 @@ def register(parent: typer.Typer) -> None:
 
 @app.callback()
 def caption() -> None:
-    """Train a captioner, and have clips captioned."""
+    """Train a captioner, have clips captioned, and measure captions."""
 
 
 @app.command("train")
@@ -82,6 +82,7 @@ def train(
 
 
 app.command("write")(caption_write.write)
+app.command("eval")(caption_eval.evaluate)
 
 
 def _plan_text(plan: CaptionerPlan) -> str:

@@ -24,6 +24,7 @@ from soracli.models.caption_tokens import caption_text
 from soracli.models.captioner import Captioner
 from soracli.models.captioner_store import load_captioner
 from soracli.pipelines.endpoint_captions import CaptionOptions, caption_clips, caption_record
+from soracli.pipelines.score_captions import caption_input
 from soracli.training.device import mixed_precision
 from soracli.training.seeding import generator_for
 
@@ -193,8 +194,7 @@ def _write(
     generators: Sequence[torch.Generator],
 ) -> list[Written]:
     device = captioner.embed.weight.device
-    frames = torch.stack([frames for frames, _ in pairs]).to(device).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-    times = torch.stack([times for _, times in pairs]).to(device)
+    frames, times = caption_input([frames for frames, _ in pairs], [times for _, times in pairs], device)
     with mixed_precision("auto", device):
         seen = captioner.see(frames, times)
         return write_captions(captioner, seen, temperature=options.temperature, generators=generators)

@@ -53,7 +53,9 @@ def scene_clips(
     side: int,
     reporter: Reporter | None = None,
 ) -> list[SceneClip]:
-    """The first seconds of the scenes 0, 1, ... of a world, drawn into a folder; those that show nothing are left out.
+    """The first seconds of the scenes 0, 1, ... of a world, drawn into a folder.
+
+    Left out are scenes that do not show what they should: an object, or of held-out scenes one that is held out.
 
     Args:
         folder: Of these settings alone; what is there is not drawn again.
@@ -72,7 +74,8 @@ def scene_clips(
         read_scene_clip(folder, world_seed, split, index, num_frames=num_frames, seconds_between=between)
         for index in range(count)
     )
-    return [clip for clip in found if clip is not None]
+    clips = [clip for clip in found if clip is not None]
+    return [clip for clip in clips if clip.scene.held_out] if split == "held_out" else clips
 
 
 @torch.no_grad()
@@ -109,17 +112,20 @@ def agreements(captioner: Captioner, tokenizer: Tokenizer, seen: Tensor, written
     return found
 
 
-def world_facts(captions: Sequence[WorldCaption]) -> tuple[dict[str, FactCount], int]:
-    """Facts of captions by kind, as ``sum_facts``; and how many captions are no sentence of the world's grammar."""
-    read = [parse_prompt(caption.text) for caption in captions]
-    counts = [count_facts(caption.clip.facts(), said) for caption, said in zip(captions, read, strict=True)]
-    return sum_facts(counts), sum(said is None for said in read)
+def caption_facts(captions: Sequence[WorldCaption]) -> list[tuple[bool, dict[str, FactCount]]]:
+    """Whether each caption is sentences of the world's grammar, and the facts it tells; none if it is not."""
+    found = []
+    for caption in captions:
+        said = parse_prompt(caption.text)
+        found.append((said is not None, count_facts(caption.clip.facts(), said)))
+    return found
 
 
 def world_figures(captions: Sequence[WorldCaption]) -> dict[str, float]:
     """What a training logs of them: precision and recall of visible facts, and the share that was not read."""
-    counts, unread = world_facts(captions)
+    found = caption_facts(captions)
+    counts = sum_facts(count for _, count in found)
     figures = {"precision": precision(counts["visible"]), "recall": recall(counts["visible"])}
     figures |= {f"precision_{kind}": precision(count) for kind, count in counts.items() if kind != "visible"}
-    figures["unread"] = unread / max(1, len(captions))
+    figures["unread"] = sum(not is_read for is_read, _ in found) / max(1, len(captions))
     return {name: value for name, value in figures.items() if math.isfinite(value)}

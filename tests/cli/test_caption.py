@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+import torch
+
 import soracli
 from soracli.cli.app import main
 from soracli.data.manifest import read_manifest
+from soracli.models.captioner_store import save_captioner
+from soracli.models.tokenizer import train_tokenizer
 from tests.chat_server import chat_server, completion
 from tests.data.clips import make_clip, make_manifest
+from tests.models.test_captioner import CAPTIONS, stirred
 
 
 def test_a_dry_run_counts_and_makes_nothing(workspace, capsys):
@@ -54,3 +59,16 @@ def test_clips_are_captioned_by_an_endpoint(workspace, capsys):
     assert "keeps its caption: gone.webp" in notes and "1 clips captioned, 1 keep the caption they had" in notes
     captions = [clip.caption for clip in read_manifest(workspace / "clips.captioned.jsonl").clips]
     assert captions == ["a grey wall", "blocks 0"]
+
+
+def test_an_evaluation_in_tables_and_in_json(workspace, capsys):
+    save_captioner(workspace / "model", stirred(), train_tokenizer(CAPTIONS, 300), {}, torch.float32)
+    clips = make_manifest(workspace, *(make_clip(workspace, f"{number}.webp", 3, seed=number) for number in range(2)))
+    words = ["caption", "eval", "model", "--clips", str(clips), "--world", "2", "--seconds", "1s", "--device", "cpu"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    for part in ("world: 2 scenes", "held out: ", "precision %", "visible", "repetitive %", "protocol: likeliest"):
+        assert part in said
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["worlds"][0]["scenes"] == 2 and found["sets"][0]["clips"] == 2
