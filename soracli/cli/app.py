@@ -11,11 +11,26 @@ from typing import Annotated
 import typer
 
 import soracli
-from soracli.cli import clips, compare, dit, doctor, expand, generate, judge, latents, model, recipe, vae, verbs, world
+from soracli.cli import (
+    caption,
+    clips,
+    compare,
+    dit,
+    doctor,
+    expand,
+    generate,
+    judge,
+    latents,
+    model,
+    recipe,
+    vae,
+    verbs,
+    world,
+)
 from soracli.cli.problems import describe_error
 
 # In the order of --help. A group is one file with ``register(app)``, which must import no torch.
-_GROUPS = (generate, verbs, expand, clips, world, vae, latents, dit, judge, model, compare, recipe, doctor)
+_GROUPS = (generate, verbs, expand, clips, caption, world, vae, latents, dit, judge, model, compare, recipe, doctor)
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130

@@ -247,3 +247,60 @@ class JudgeDataConfig(Section):
     """Coarsest step that the waves of blocks of 8x8 pixels are rounded to, as strong JPEG compression does."""
     faint: float = Field(0.08, ge=0, le=0.5)
     """Strongest detail that is wiped out, in shares of the range from black to white, as autoencoders do."""
+
+
+class CaptionStage(Section):
+    """One kind of sample that a captioner learns from; each step takes one kind of those that are due."""
+
+    num_frames: int = Field(9, ge=1)
+    """Frames of a sample; 1 for pictures, of which no motion is told."""
+    batch_size: int = Field(16, ge=1)
+    """Samples in a step over all ranks."""
+    short_share: float = Field(0.0, ge=0, le=1)
+    """Share of the world's samples with a short caption, of the subjects; the rest have a long one, of all there is."""
+    weight: float = Field(1.0, gt=0)
+    """How often, against the other kinds of the same step."""
+    from_step: int = Field(0, ge=0)
+    """First step that may take it."""
+    until_step: int = Field(0, ge=0)
+    """First step that may not; 0: to the end."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether a step may take it."""
+        return self.from_step <= step and (self.until_step == 0 or step < self.until_step)
+
+
+class CaptionDataConfig(Section):
+    """What a captioner learns from: scenes of the world with captions drawn anew each time, and captioned clips."""
+
+    stages: tuple[CaptionStage, ...] = (
+        CaptionStage(num_frames=1, batch_size=48, short_share=1.0, until_step=1000),
+        CaptionStage(short_share=1.0, until_step=1000),
+        CaptionStage(num_frames=1, batch_size=48, weight=0.1, from_step=1000),
+        CaptionStage(weight=0.9, from_step=1000),
+    )
+    """First short captions, of the subjects, then long ones (DALL-E 3, Betker et al. 2023, section 2.1)."""
+    world_share: float = Field(1.0, ge=0, le=1)
+    """Share of samples from the built-in world; the rest come from the clips of the manifest that have a caption."""
+    world_seed: int = Field(9001, ge=0)
+    """Which world; held-out figures are made on the next one, ``sora caption eval`` on the one after."""
+    scenes: int = Field(4000, ge=1)
+    """Scenes that are drawn once and shown again and again, mirrored or not."""
+    scene_frames: int = Field(17, ge=1)
+    """Frames drawn of each scene; a sample takes every one, every second or so of them."""
+    seconds_between: float = Field(0.25, gt=0)
+    """Seconds between two of those frames."""
+    degrade: float = Field(0.3, ge=0, le=1)
+    """How bad frames may get (blur, noise, colour, blocks), in shares of the worst that the judge is trained on."""
+    memory_gib: float = Field(2.0, gt=0)
+    """Decoded clips that are kept in memory, at most."""
+
+    @model_validator(mode="after")
+    def _always_something(self) -> Self:
+        for step in sorted({0, *(stage.until_step for stage in self.stages)}):
+            if not any(stage.is_due(step) for stage in self.stages):
+                raise ValueError(f"stages has none for step {step}: from_step and until_step leave a gap")
+        longest = max(stage.num_frames for stage in self.stages)
+        if longest > self.scene_frames:
+            raise ValueError(f"scene_frames ({self.scene_frames}) is below num_frames of a stage ({longest})")
+        return self

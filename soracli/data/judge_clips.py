@@ -9,13 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from soracli.core.errors import ArtifactError, MachineError
-from soracli.core.files import finish_file, machine_error, part_name
 from soracli.core.progress import Reporter
+from soracli.data.drawn_scenes import read_drawn, write_drawn
 from soracli.data.world.camera import DISTANCE, ELEVATION, FIELD, camera_path
 from soracli.data.world.grammar import (
     CAMERAS,
@@ -31,8 +28,6 @@ from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
 
 MOST_OBJECTS = 3
-CHUNK = 50
-"""Scenes in a file."""
 _KEYS = ("frames", "object_index", "objects", "centre", "pose", "scene")
 
 
@@ -103,43 +98,27 @@ def write_judge_clips(
     reporter: Reporter,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Draw scenes ``0 .. scenes - 1`` of a world into a folder; files that are there already are kept.
+    """Draw scenes ``0 .. scenes - 1`` of a world into a folder, all combinations of attributes among them.
 
     Args:
-        folder: Made if it is not there; it should belong to these settings alone.
-        world_seed: Which world; all combinations of attributes are shown.
+        folder: As ``write_drawn``, like ``reporter`` and ``stop``.
+        world_seed: Which world.
         scenes: How many.
         num_frames: Frames of each.
         seconds_between: Seconds between frames.
         side: Rows and columns.
         reporter: Told how far it is.
-        stop: Asked before each file; when it says so, the rest is left for another call.
+        stop: Asked before each file.
 
     Raises:
         MachineError: If the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with reporter.task("drawing scenes", scenes, "scenes") as task:
-            for first in range(0, scenes, CHUNK):
-                if stop():
-                    return
-                indices = range(first, min(first + CHUNK, scenes))
-                path = folder / f"scenes_{first // CHUNK:05d}_{len(indices)}.safetensors"
-                if not path.exists():
-                    drawn = scene_clips(
-                        [sample_scene(world_seed, index, split="any") for index in indices],
-                        num_frames=num_frames,
-                        seconds_between=seconds_between,
-                        side=side,
-                    )
-                    save_file(drawn, part_name(path))
-                    finish_file(part_name(path), path)
-                task.advance(len(indices))
-    except OSError as error:
-        raise machine_error(error, folder, "cannot write scenes to") from error
-    except SafetensorError as error:
-        raise MachineError(f"cannot write scenes to {folder}: {error}") from error
+
+    def draw(indices: range) -> dict[str, Tensor]:
+        drawn = [sample_scene(world_seed, index, split="any") for index in indices]
+        return scene_clips(drawn, num_frames=num_frames, seconds_between=seconds_between, side=side)
+
+    write_drawn(folder, scenes, draw, reporter=reporter, stop=stop)
 
 
 def read_judge_clips(folder: Path, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -148,19 +127,7 @@ def read_judge_clips(folder: Path, indices: Sequence[int]) -> dict[str, Tensor]:
     Raises:
         ArtifactError: If a file is missing or damaged.
     """
-    rows = []
-    for index in indices:
-        found = sorted(folder.glob(f"scenes_{index // CHUNK:05d}_*.safetensors"))
-        if not found:
-            raise ArtifactError(f"{folder} lacks scene {index}; run the same command again to draw it")
-        try:
-            with safe_open(found[-1], "pt") as file:
-                rows.append({key: file.get_slice(key)[index % CHUNK] for key in _KEYS})
-        except (SafetensorError, OSError) as error:
-            raise ArtifactError(
-                f"{found[-1]} is damaged ({error}); remove it and run the same command again"
-            ) from error
-    return {key: torch.stack([row[key] for row in rows]) for key in _KEYS}
+    return read_drawn(folder, indices, _KEYS)
 
 
 def mirror_clips(clips: dict[str, Tensor], flipped: Tensor) -> dict[str, Tensor]:

@@ -339,3 +339,45 @@ class DiTConfig(Section):
         if self.patch_size[0] != 1 or min(self.patch_size) < 1:
             raise ValueError(f"patch_size must be (1, rows, columns), got {self.patch_size}")
         return self
+
+
+class CaptionerConfig(Section):
+    """The captioner: what looks at frames, what reads the video, and what reads and writes text."""
+
+    side: int = Field(96, ge=16, multiple_of=16)
+    """Rows and columns that frames are fitted into before they are looked at."""
+    num_frames: int = Field(9, ge=1)
+    """Frames of a clip that are looked at, evenly from its first to its last."""
+    widths: tuple[int, int, int] = (32, 64, 128)
+    """Channels at a quarter, an eighth and a sixteenth of the side."""
+    blocks: tuple[int, int, int] = (1, 2, 2)
+    """Residual blocks there."""
+    hidden_size: int = Field(144, ge=8)
+    """Width of the tokens of video and of text."""
+    num_heads: int = Field(4, ge=1)
+    """Attention heads."""
+    mlp_ratio: float = Field(2.0, gt=0)
+    """Width of the feed-forward layers over ``hidden_size``."""
+    video_depth: int = Field(4, ge=1)
+    """Blocks over all tokens of the video."""
+    read_depth: int = Field(2, ge=1)
+    """Blocks over text alone; what they make of a whole text is compared with the video."""
+    write_depth: int = Field(2, ge=1)
+    """Blocks after them, which see the video too and say what word is next."""
+    embedding_size: int = Field(64, ge=2)
+    """Numbers in which video and text are compared."""
+    vocabulary_size: int = Field(1024, ge=300, le=65536)
+    """Pieces of text known at most; the 256 bytes are always among them, so any text can be written."""
+    max_tokens: int = Field(80, ge=8)
+    """Longest caption."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.hidden_size % (2 * self.num_heads) or self.hidden_size < 6 * self.num_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be an even number, from 6 on, of times num_heads "
+                f"({self.num_heads})"
+            )
+        if min(self.widths) < 1 or min(self.blocks) < 0:
+            raise ValueError("widths must be above 0 and blocks not below 0")
+        return self

@@ -16,10 +16,10 @@ from soracli.core.errors import DataError, SoraError, UsageError
 from soracli.data.answers import clean_answer, is_refusal
 from soracli.data.chat_endpoint import AnswerError, Chat
 from soracli.data.chat_http import without_key
+from soracli.data.even_frames import even_frames
 from soracli.data.frame_urls import frame_urls
 from soracli.data.image_read import Frames
 from soracli.data.manifest import Clip, Manifest
-from soracli.data.video_read import read_frames
 
 CAPTION_PROMPT: Final = (
     "You write captions that a text-to-video model is trained on. You are shown frames of one clip in the order of "
@@ -181,17 +181,7 @@ def caption_frames(chat: Chat, frames: Frames, seconds: float, options: CaptionO
 
 
 def _caption_clip(chat: Chat, manifest: Manifest, clip: Clip, options: CaptionOptions) -> EndpointCaption:
-    wanted = min(options.num_frames, clip.num_frames)
-    # The decoder gives a constant rate: the one at which so many frames reach from the first to the last.
-    fps = clip.fps if wanted == clip.num_frames else clip.fps * (wanted - 1) / (clip.num_frames - 1)
     scale = min(1.0, options.max_side / max(clip.height, clip.width))
     size = max(2, round(clip.height * scale)), max(2, round(clip.width * scale))
-    frames = read_frames(
-        manifest.locate(clip),
-        start=clip.start,
-        num_frames=wanted,
-        fps=None if clip.num_frames == 1 or fps <= 0 else fps,
-        size=size,
-        background=(255, 255, 255),
-    )
+    frames, _ = even_frames(manifest, clip, options.num_frames, size=size, background=(255, 255, 255))
     return caption_frames(chat, frames, clip.seconds, options)

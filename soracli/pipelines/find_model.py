@@ -45,3 +45,18 @@ def find_vae(name: str) -> Path:
         MachineError: If the hub cannot be reached.
     """
     return download_vae(name) if name.startswith(PREFIX) else find_model(name)
+
+
+def find_captioner(name: str | None) -> Path:
+    """As ``find_model``, where a captioner is asked for; None takes a finished default run, else the shipped one.
+
+    Raises:
+        ArtifactError: As ``find_model``, or if there is none of these.
+    """
+    if name is not None:
+        return find_model(name)
+    run, shipped = Path("runs/nano/captioner"), Path(soracli.__file__).parent / "weights" / SHIPPED[0]
+    for folder in (run / "model" / "captioner", shipped / "captioner"):
+        if (folder / "config.json").is_file():
+            return folder
+    raise ArtifactError(f"{run} holds no captioner: make it with sora caption train, or name another with --model")

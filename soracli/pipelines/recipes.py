@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from soracli.data.config import (
     CaptionConfig,
+    CaptionDataConfig,
     ClipLatentsConfig,
     FramesConfig,
     JudgeDataConfig,
@@ -19,6 +20,7 @@ from soracli.data.config import (
 from soracli.diffusion.config import FlowConfig, OrderConfig, SamplingConfig
 from soracli.models.config import (
     AdversaryConfig,
+    CaptionerConfig,
     DiscriminatorConfig,
     DiTConfig,
     JudgeConfig,
@@ -116,10 +118,34 @@ class JudgeTrainRecipe(Section):
     loop: LoopConfig = LoopConfig()
 
 
+class CaptionTrainRecipe(Section):
+    """A training of the captioner."""
+
+    kind: Literal["caption.train"] = "caption.train"
+    compile: bool = False
+    """Compile what looks at frames: a minute or two at the start of a run, every step after it faster."""
+    contrastive: float = Field(0.3, ge=0, allow_inf_nan=False)
+    """Weight of pairing videos with texts, beside writing them: it teaches what ``sora caption eval`` calls agreement.
+    """
+    captioner: CaptionerConfig = CaptionerConfig()
+    data: CaptionDataConfig = CaptionDataConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    guard: GuardConfig = GuardConfig()
+    loop: LoopConfig = LoopConfig()
+
+    @model_validator(mode="after")
+    def _pairs_are_many(self) -> Self:
+        smallest = min(stage.batch_size for stage in self.data.stages)
+        if self.contrastive and smallest < 2:
+            raise ValueError(f"contrastive compares samples: batch_size of stages must be at least 2, got {smallest}")
+        return self
+
+
 RECIPES: dict[str, type[Section]] = {
     "vae.train": VaeTrainRecipe,
     "latents.cache": LatentsCacheRecipe,
     "dit.train": DitTrainRecipe,
     "judge.train": JudgeTrainRecipe,
+    "caption.train": CaptionTrainRecipe,
 }
 """Recipe classes by the ``kind`` that a file states."""

@@ -119,6 +119,23 @@ def all_mean(values: Sequence[float], world: World) -> list[float]:
     return means
 
 
+def gather_rows(rows: Tensor, world: World) -> Tensor:
+    """The rows ``(B, ...)`` of every rank, one after another in order of rank; only this rank's have a gradient.
+
+    A function of all rows has the gradient it should if every rank computes it and the ranks' gradients are summed.
+
+    Args:
+        rows: As many on every rank.
+        world: All ranks call this together.
+    """
+    if world.size == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world.size)]
+    dist.all_gather(parts, rows.detach().contiguous())
+    parts[world.rank] = rows
+    return torch.cat(parts)
+
+
 def agree_on_stop(level: int, world: World) -> int:
     """The highest stop level (``signals.StopFlag.level``) of all ranks, so that all stop after the same step."""
     if world.size == 1:
