@@ -1,4 +1,4 @@
-"""``sora extend``, ``connect``, ``loop`` and ``edit``: what is made beside a video of the user's, or of it."""
+"""``sora extend``, ``connect``, ``loop``, ``redo``, ``edit``: what is made beside a video of the user's, or of it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from soracli.cli.options import (
     StoryboardOption,
     TimedPrompt,
 )
-from soracli.core.units import parse_interval, parse_seconds
+from soracli.core.units import parse_interval, parse_seconds, parse_span
 
 if TYPE_CHECKING:
-    from soracli.pipelines.plan_gap import Verb
+    from soracli.pipelines.lay_out import Verb
 
 PromptArgument = Annotated[
     str | None,
@@ -75,7 +75,7 @@ class Asked(NamedTuple):
 
 def register(parent: typer.Typer) -> None:
     """Add the commands to the application."""
-    for verb in (extend, connect, loop, edit):
+    for verb in (extend, connect, loop, redo, edit):
         parent.command(verb.__name__, cls=CommandWithPairs)(_command(verb))
 
 
@@ -123,6 +123,20 @@ def loop(
     """Make a video whose end runs into its beginning."""
     shown = _shown(prompt, prompt_at, storyboard)
     return Asked("loop", [video], {**shown, "seconds": None if seconds is None else parse_seconds(seconds)})
+
+
+def redo(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video or animation of any size.")],
+    span: Annotated[
+        str,
+        typer.Argument(metavar="START:END", help="What is made anew: 8s:12s, :2s for its beginning, 58s: for its end."),
+    ],
+    prompt: PromptArgument = None,
+    prompt_at: PromptAtOption = None,
+    storyboard: StoryboardOption = None,
+) -> Asked:
+    """Make a part of a video anew, between what stands before and after it; the rest and its length stay."""
+    return Asked("redo", [video], {**_shown(prompt, prompt_at, storyboard), "span": parse_span(span)})
 
 
 def edit(

@@ -1,7 +1,7 @@
-"""What ``sora extend``, ``connect``, ``loop`` and ``edit`` will make, checked before torch is loaded.
+"""What ``sora extend``, ``connect``, ``loop``, ``redo`` and ``edit`` will make, checked before torch is loaded.
 
-The first three are one thing: a gap with a stretch of the user's video before it, after it, or both. What differs is
-where the stretches lie and which of them are written beside the gap. An edit is made of the whole video instead.
+All but the last are one thing: a gap with a stretch of the user's video before it, after it, or both; ``lay_out`` says
+which. An edit is made of the whole video instead.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from soracli.core.errors import DataError, UsageError
+from soracli.core.errors import UsageError
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.units import format_seconds
 from soracli.data.video_info import VideoInfo
 from soracli.data.video_read import probe_video
-from soracli.data.video_record import read_record as read_video_record
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_record
-from soracli.pipelines.fit_video import Fitted, aspect_change, bridge_frames, fit_video
+from soracli.pipelines.fit_video import Fitted, aspect_change, fit_video
+from soracli.pipelines.lay_out import Stretch, Verb, default_seconds, lay_out, made_of, span_note
 from soracli.pipelines.sampling_choice import (
     RECORDED_CHARACTERS,
     check_ranges,
@@ -29,38 +29,16 @@ from soracli.pipelines.sampling_choice import (
     model_defaults,
     sampling_options,
 )
-from soracli.pipelines.scenes import Scene, check_lengths, recorded_scenes, scenes_record
+from soracli.pipelines.scenes import Scene, check_lengths, scenes_record
 
-Verb = Literal["extend", "extend backward", "connect", "loop", "edit"]
-DEFAULT_SECONDS = 4.0
-DEFAULT_BRIDGE_SECONDS = 2.0
 _ENDINGS = {
     "extend": "extended",
     "extend backward": "extended-backward",
     "connect": "connected",
     "loop": "loop",
+    "redo": "redone",
     "edit": "edited",
 }
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Frames of a video, at the rate and size of what is written.
-
-    Attributes:
-        info: The video.
-        start: First frame.
-        stop: The one after the last.
-    """
-
-    info: VideoInfo
-    start: int
-    stop: int
-
-    @property
-    def num_frames(self) -> int:
-        """How many."""
-        return self.stop - self.start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +122,7 @@ def plan_gap(
     prompt: str | None = None,
     later: Sequence[Scene] = (),
     seconds: float | None = None,
+    span: tuple[float, float | None] | None = None,
     strength: float | None = None,
     seed: int | None = None,
     num_steps: int | None = None,
@@ -165,6 +144,8 @@ def plan_gap(
         later: What it shows after that; not for edits.
         seconds: Length of the gap, rounded to whole latents where it has an end. None is 4 s to extend, 2 s to connect;
             a loop then keeps the length of the video and makes its last 2 s anew, of a shorter one up to its half.
+        span: Of ``redo``: from which to which second the video is made anew, None for its end; widened to whole latents
+            where there is video on both sides.
         strength: Of an edit, 0 to 1: how much noise its frames are made anew from, to show the prompt; None follows the
             prompt as an instruction, which takes a model with ``dit.edits``.
         seed: Decides the noise; drawn if None.
@@ -202,10 +183,15 @@ def plan_gap(
         trained_size=(int(defaults["size"][0]), int(defaults["size"][1])),
         unit=(spec.compression[1] * patch[1], spec.compression[2] * patch[2]),
     )
+    made, stretches = lay_out(verb, infos, fps, fitted.stride, spec.compression[0], seconds, span)
     notes = _notes(infos, size, fps, fitted)
+    if span is not None and (note := span_note(span, made, stretches["first"], fps)):
+        notes.append(note)
+    check_lengths(later, made / fps, spec.compression[0] / fitted.fps)
     shown = prompt
     if shown is None:
-        shown = _made_of(leading, verb)
+        shown, going_on = made_of(leading, verb, made, stretches["first"], fps)
+        later = later or going_on
         if shown:
             notes.append(f"the video was made of '{shown}', which goes on; another prompt may follow the file's name")
     if seed is None:
@@ -222,9 +208,8 @@ def plan_gap(
     if verb != "edit" and {shown, *(scene.prompt for scene in later)} == {negative_prompt.strip()}:
         # Nothing to steer between: the second evaluation would be the first.
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
-    made, stretches = _lay_out(verb, infos, fps, fitted.stride, spec.compression[0], seconds)
-    check_lengths(later, made / fps, spec.compression[0] / fitted.fps)
-    asked = None if verb == "edit" or (verb == "loop" and seconds is None) else seconds or _default_seconds(verb)
+    keeps_length = verb in ("edit", "redo") or (verb == "loop" and seconds is None)
+    asked = None if keeps_length else seconds or default_seconds(verb)
     if asked is not None and abs(made / fps - asked) > 0.5 / fps:
         notes.append(f"{format_seconds(made / fps)} are made: a gap with an end is a whole number of latents")
     is_picture = verb == "edit" and leading.kind == "image"
@@ -260,6 +245,7 @@ def plan_gap(
             "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
             "seed": seed,
             "made_frames": made,
+            **({"from_frame": stretches["first"].stop if stretches["first"] else 0} if verb == "redo" else {}),
             **({} if strength is None else {"strength": strength}),
             **asdict(options),
             "guidance_interval": list(options.guidance_interval),
@@ -279,52 +265,6 @@ def _check_edit(prompt: str | None, strength: float | None, follows: bool, model
         )
     if strength is not None and not 0 <= strength <= 1:
         raise UsageError(f"--strength must be 0 (as it is) to 1 (another video), got {strength:g}")
-
-
-def _made_of(info: VideoInfo, verb: Verb) -> str:
-    """What a video says that it shows where the gap is: at its end, or at its beginning."""
-    scenes = recorded_scenes(read_video_record(info.path))
-    return "" if not scenes else scenes[0 if verb == "extend backward" else -1].prompt
-
-
-def _default_seconds(verb: Verb) -> float:
-    return DEFAULT_BRIDGE_SECONDS if verb in ("connect", "loop") else DEFAULT_SECONDS
-
-
-def _lay_out(
-    verb: Verb, infos: Sequence[VideoInfo], fps: float, stride: int, frames_per_latent: int, seconds: float | None
-) -> tuple[int, dict[str, Stretch | None]]:
-    """Frames of the gap, and what lies and what is written before and after it."""
-    wholes = [Stretch(info, 0, info.num_frames_at(fps) if info.kind != "image" else 1) for info in infos]
-    whole, length = wholes[0], wholes[0].num_frames
-    moving = [info for info in infos if info.kind == "image"] if verb not in ("extend", "edit") else []
-    if moving:
-        raise DataError(f"{moving[0].path.name} is a picture: sora extend {moving[0].path.name} sets it in motion")
-    wanted = max(1, round((seconds or _default_seconds(verb)) * fps))
-    none = {"before": None, "after": None, "first": None, "last": None, "edited": None}
-    if verb == "edit":
-        return length, {**none, "edited": whole}
-    if verb == "extend":
-        return wanted, {**none, "before": whole, "first": whole}
-    if verb == "extend backward":
-        return wanted, {**none, "after": whole, "last": whole}
-    if verb == "connect":
-        made = bridge_frames(wanted, stride, frames_per_latent)
-        return made, {**none, "before": whole, "after": wholes[1], "first": whole, "last": wholes[1]}
-    shortest = bridge_frames(1, stride, frames_per_latent)
-    if seconds is not None:
-        made = bridge_frames(wanted, stride, frames_per_latent)
-        return made, {**none, "before": whole, "after": whole, "first": whole}
-    if length < 2 * shortest:
-        raise DataError(
-            f"{whole.info.path.name} has {length} frames, too few to make {shortest} of them anew: "
-            f"--seconds {DEFAULT_BRIDGE_SECONDS:g}s adds a bridge from its end to its beginning instead"
-        )
-    made = bridge_frames(min(wanted, length // 2), stride, frames_per_latent)
-    while made > length // 2:
-        made -= stride * frames_per_latent
-    kept = Stretch(whole.info, 0, length - made)
-    return made, {**none, "before": kept, "after": kept, "first": kept}
 
 
 def _notes(infos: Sequence[VideoInfo], size: tuple[int, int], fps: float, fitted: Fitted) -> list[str]:

@@ -1,4 +1,4 @@
-"""``sora extend``, ``connect``, ``loop`` and ``edit``: the user's frames, and what is made beside them or of them."""
+"""``sora extend``, ``connect``, ``loop``, ``redo``, ``edit``: the user's frames, and what is made beside or of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from soracli.pipelines.blocks import always
 from soracli.pipelines.edit_frames import edit_frames
 from soracli.pipelines.fill_gap import Given, fill_gap
 from soracli.pipelines.fit_video import given_frames
-from soracli.pipelines.plan_gap import GapPlan, Stretch
+from soracli.pipelines.lay_out import Stretch
+from soracli.pipelines.plan_gap import GapPlan
 from soracli.pipelines.scenes import Scene, shown_at
 from soracli.training.device import choose_device, choose_dtype, set_threads
 from soracli.training.signals import signal_name, stop_on_signals

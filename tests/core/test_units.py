@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soracli.core.errors import UsageError
-from soracli.core.units import format_seconds, parse_aspect, parse_fps, parse_interval, parse_seconds, parse_size
+from soracli.core.units import (
+    format_seconds,
+    parse_aspect,
+    parse_fps,
+    parse_interval,
+    parse_moment,
+    parse_seconds,
+    parse_size,
+    parse_span,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,7 @@ def test_formatted_durations_are_read_again(seconds: float) -> None:
         ("8 minutes", "did you mean 8m?"),
         ("2 hours", "did you mean 2h?"),
         ("500ms", "did you mean 0.5s?"),
+        ("1:30", "did you mean 1m30s?"),
         ("-3", "did you mean 3s?"),
         ("", "for example 8s"),
         ("long", "for example 8s"),
@@ -66,6 +76,40 @@ def test_formatted_durations_are_read_again(seconds: float) -> None:
 def test_wrong_durations(text: str | float, says: str) -> None:
     with pytest.raises(UsageError, match="--excerpt") as caught:
         parse_seconds(text, "--excerpt")
+    assert says in str(caught.value)
+
+
+def test_moments() -> None:
+    assert [parse_moment(text, "--at") for text in ("0", "0s", 0, "1m20s", 2.5)] == [0, 0, 0, 80, 2.5]
+    for wrong, says in ((-1, "0 or later"), (math.nan, "0 or later"), ("x", "no duration"), ("1000h", "a week")):
+        with pytest.raises(UsageError, match=f"--at.*{says}"):
+            parse_moment(wrong, "--at")
+
+
+@given(st.integers(0, 5000), st.integers(1, 5000))
+def test_spans(start: int, length: int) -> None:
+    assert (
+        parse_span(f"{start}s:{start + length}s") == (start, start + length) == parse_span(f"{start}:{start + length}")
+    )
+    assert parse_span(f" {start}s : ") == (start, None)
+    assert parse_span(f":{length}s") == (0, length)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("8s", "is no span"),
+        ("1:2:3", "is no span"),
+        ("4s:2s", "did you mean 2s:4s?"),
+        ("2s:2s", "does not end after it begins"),
+        (":0s", "does not end after it begins"),
+        ("a:2s", "'a' is no duration"),
+        ("1s:b", "'b' is no duration"),
+    ],
+)
+def test_wrong_spans(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match="START:END") as caught:
+        parse_span(text)
     assert says in str(caught.value)
 
 

@@ -21,7 +21,8 @@ from soracli.data.video_record import read_record
 from soracli.data.video_write import VideoWriter
 from soracli.models.generator import load_generator
 from soracli.pipelines import write_gap as module
-from soracli.pipelines.plan_gap import Stretch, plan_gap
+from soracli.pipelines.lay_out import Stretch
+from soracli.pipelines.plan_gap import plan_gap
 from soracli.pipelines.write_gap import read_given, write_gap
 from tests.pipelines.generators import write_model
 
