@@ -1,37 +1,18 @@
-"""``sora dit eval``: options in, tables with their protocol or JSON out."""
+"""``sora dit eval``: options in; tables (``dit_eval_tables``) or JSON out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from soracli.cli.console import TerminalReporter, print_json, print_result, print_table
+from soracli.cli.console import TerminalReporter, print_json
+from soracli.cli.dit_eval_tables import show_report
 from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_seconds
-
-if TYPE_CHECKING:
-    from soracli.metrics.intervals import Share
-    from soracli.pipelines.evaluate_dit import DitReport
-    from soracli.pipelines.evaluate_drift import DriftReport, LongFigures
-    from soracli.pipelines.evaluate_names import NamesReport
-    from soracli.pipelines.evaluate_obedience import ObedienceReport
-
-_HASHES, _HASH_DIGITS = ("model", "adapter"), 12
-_ROWS = {
-    "colour_and_shape": "colour and shape",
-    "motion": "motion",
-    "size": "size",
-    "count": "count",
-    "ground": "ground",
-    "camera": "camera",
-    "object": "single objects: colour and shape",
-    "object_motion": "single objects: motion",
-}
 
 
 def evaluate(
@@ -39,7 +20,9 @@ def evaluate(
     prompts: Annotated[
         int, typer.Option("--prompts", min=0, metavar="N", help="Prompts of the built-in world to judge; 0: none.")
     ] = 64,
-    seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="Length of their videos.")] = "4s",
+    seconds: Annotated[
+        str, typer.Option("--seconds", metavar="TIME", help="Length of their videos, and of edits.")
+    ] = "4s",
     clips: Annotated[
         Path | None,
         typer.Option("--clips", metavar="MANIFEST", help="Clips of the training, whose names are asked for too."),
@@ -50,6 +33,15 @@ def evaluate(
     minutes: Annotated[
         int, typer.Option("--minutes", min=0, metavar="N", help="Videos of a minute, to measure drift; 0: none.")
     ] = 0,
+    seams: Annotated[
+        int,
+        typer.Option("--seams", min=0, metavar="N", help="Videos to extend, connect and loop, N of each; 0: none."),
+    ] = 0,
+    seam_clips: Annotated[
+        list[Path] | None,
+        typer.Option("--seam-clips", metavar="MANIFEST", help="Clips for it too, beside the world. Repeatable."),
+    ] = None,
+    edits: Annotated[int, typer.Option("--edits", min=0, metavar="N", help="Instructions to follow; 0: none.")] = 0,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Which prompts, names and videos.")
     ] = 0,
@@ -69,7 +61,8 @@ def evaluate(
     """Whether videos show what prompts ask for, at the settings of sora generate without options.
 
     World prompts are judged beside true renders of the same scenes; videos of names are compared with all real clips;
-    minutes are measured from their first seconds to their last.
+    minutes are measured from their first seconds to their last; where a video goes on, the step there beside those
+    around it; edits are judged by what was asked and by all that was not.
     """
     length = parse_seconds(seconds)
     if out is not None and out.exists() and not overwrite:
@@ -84,6 +77,9 @@ def evaluate(
         clips=clips,
         names=emoji,
         minutes=minutes,
+        seams=seams,
+        seam_clips=seam_clips or (),
+        edits=edits,
         seed=seed,
         judge=judge,
         adapter=adapter,
@@ -95,84 +91,3 @@ def evaluate(
         print_json(asdict(report))
     else:
         show_report(report)
-
-
-def show_report(report: DitReport) -> None:
-    """Print what was found, each table with its protocol."""
-    hashes = {name: str(report.settings[name])[:_HASH_DIGITS] for name in _HASHES if name in report.settings}
-    settings = {**report.settings, **hashes}
-    print_result(f"{report.model}: {', '.join(f'{name} {_plain(value)}' for name, value in settings.items())}")
-    if report.obedience is not None:
-        _show_obedience(report.obedience, report.judge, report.judge_hash)
-    if report.names is not None:
-        _show_names(report.names)
-    if report.drift is not None:
-        _show_drift(report.drift)
-
-
-def _show_obedience(report: ObedienceReport, judge: str, judge_hash: str) -> None:
-    print_result("\nprompts obeyed, %")
-    columns = [("generated", group) for group in report.shares["generated"]]
-    columns += [(source, "all") for source in report.shares if source != "generated"]
-    asked = [question for question in _ROWS if question in report.shares["generated"]["all"]]
-    print_table(
-        ("", *(group if source == "generated" else source for source, group in columns)),
-        [
-            (_ROWS[question], *(_cell(report.shares[source][group].get(question)) for source, group in columns))
-            for question in asked
-        ],
-    )
-    if report.judge_isolated:
-        shares = ", ".join(f"{_ROWS[name]} {_cell(share)}" for name, share in report.judge_isolated.items())
-        print_result(f"the judge itself, on renders of one object: {shares}")
-    print_result(f"judge: {judge} ({judge_hash[:_HASH_DIGITS]})")
-    print_result(f"protocol: {report.protocol}")
-
-
-def _show_names(report: NamesReport) -> None:
-    print_result(f"\nthe nearest of {report.clips} real clips bears the name, %")
-    print_table(
-        ("features", "nearest", "among 5", "floor: nearest", "floor: among 5"),
-        [
-            (
-                row.features,
-                *map(_cell, (row.first, row.among_nearest, row.floor_first, row.floor_among_nearest)),
-            )
-            for row in report.shares
-        ],
-    )
-    print_result(f"protocol: {report.protocol}")
-
-
-def _show_drift(report: DriftReport) -> None:
-    print_result("\nfrom the first seconds to the last")
-    headers = ("video", "", "colour", "saturation", "sharpness", "contrast", "motion", "frozen windows", "repeat")
-    rows: list[Sequence[str]] = []
-    for video in report.videos:
-        rows.append((video.prompt, "generated", *_figures(video.generated)))
-        rows.append(("", "render", *_figures(video.render)))
-    print_table(headers, rows)
-    print_result(f"protocol: {report.protocol}")
-
-
-def _figures(figures: LongFigures) -> tuple[str, ...]:
-    drift = figures.drift
-    return (
-        f"{drift.colour:.3f}",
-        f"{drift.saturation:+.3f}",
-        f"x{drift.sharpness:.2f}",
-        f"x{drift.contrast:.2f}",
-        f"x{drift.motion:.2f}",
-        f"{figures.frozen} of {len(figures.windows)}",
-        f"{figures.largest_repeat:.2f}",
-    )
-
-
-def _cell(share: Share | None) -> str:
-    if share is None:
-        return "-"
-    return f"{100 * share.share:.1f} [{100 * share.low:.0f}-{100 * share.high:.0f}]"
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,5 +1,7 @@
 """``sora dit eval``: whether videos show what prompts ask for, bear their names, and stay good for a minute.
 
+And whether what is made beside a user's video shows no seam, and what is made of it does what it was told.
+
 Everything is made at the settings of ``sora generate`` without options, so that its figures are those of what it gives.
 """
 
@@ -10,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 import soracli
 from soracli.core.errors import ArtifactError, UsageError
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.marked_sheet import MarkedRow, write_marked_sheet
-from soracli.metrics.obedience import QUESTIONS
 from soracli.models.judge_store import load_judge
 from soracli.models.record import part_folder, read_record
+from soracli.pipelines.dit_sheet import drift_rows, edit_rows, name_rows, obedience_rows, seam_rows
 from soracli.pipelines.evaluate_drift import DriftReport, evaluate_drift
+from soracli.pipelines.evaluate_edits import EditReport, evaluate_edits
 from soracli.pipelines.evaluate_names import NamesReport, evaluate_names
 from soracli.pipelines.evaluate_obedience import ObedienceReport, evaluate_obedience
+from soracli.pipelines.evaluate_seams import SeamReport, evaluate_seams
 from soracli.pipelines.find_model import SHIPPED
 from soracli.pipelines.video_maker import VideoMaker, open_model
 from soracli.training.device import choose_device
@@ -38,11 +40,13 @@ class DitReport:
         model: What was evaluated.
         settings: All that the videos were made with: those of ``sora generate``, the model's hash among them.
         seed: Decides prompts, names and videos.
-        judge: The judge's folder, "" when no prompts were judged.
+        judge: The judge's folder, "" when nothing was judged.
         judge_hash: Hash of its weights.
         obedience: World prompts, if asked for.
         names: Names of a manifest's clips, if asked for.
         drift: Long videos, if asked for.
+        seams: Videos made longer, connected and looped, if asked for.
+        edits: Instructions followed, if asked for.
         picture: The picture of all videos, "" without one.
     """
 
@@ -54,6 +58,8 @@ class DitReport:
     obedience: ObedienceReport | None
     names: NamesReport | None
     drift: DriftReport | None
+    seams: SeamReport | None
+    edits: EditReport | None
     picture: str
 
 
@@ -65,6 +71,9 @@ def evaluate_dit(
     clips: Path | None = None,
     names: int = 32,
     minutes: int = 0,
+    seams: int = 0,
+    seam_clips: Sequence[Path] = (),
+    edits: int = 0,
     seed: int = 0,
     judge: Path | None = None,
     judge_scenes: int = JUDGE_SCENES,
@@ -79,10 +88,13 @@ def evaluate_dit(
     Args:
         model: A model folder or a finished run.
         prompts: World prompts to judge; 0 leaves them out.
-        seconds: Length of their videos.
+        seconds: Length of their videos, and of those that are edited.
         clips: A manifest of clips that the model was trained on; None leaves names out.
         names: How many of its captions.
         minutes: Videos of a minute; 0 leaves them out.
+        seams: Videos of each verb (extend, extend backward, connect, loop) and material; 0 leaves them out.
+        seam_clips: Manifests of clips that are materials beside the world.
+        edits: Instruction edits; 0 leaves them out.
         seed: Decides prompts, names and videos.
         judge: A judge's folder or run; None takes the model's own, or that which comes with sora.
         judge_scenes: Renders of one object that the judge is examined on; 0 leaves that out.
@@ -93,24 +105,37 @@ def evaluate_dit(
         maker: What makes the videos; None loads the model.
 
     Raises:
-        UsageError: If nothing is asked for, or the picture is no .png.
+        UsageError: If nothing is asked for, edits are and the model follows no instructions, an adapter is given where
+            the verbs take none, or the picture is no .png.
         DataError: If the manifest cannot be used, or videos are too short to be judged.
         ArtifactError: If there is no whole model, no judge, or the adapter is one of another model.
     """
     reporter = reporter or SilentReporter()
-    if not prompts and clips is None and not minutes:
-        raise UsageError("nothing to evaluate: give --prompts N, --clips MANIFEST or --minutes N with N from 1 on")
+    if not any((prompts, clips is not None, minutes, seams, edits)):
+        raise UsageError(
+            "nothing to evaluate: give --prompts N, --clips MANIFEST, --minutes N, --seams N or --edits N, N from 1 on"
+        )
+    if seam_clips and not seams:
+        raise UsageError("--seam-clips says what seams are measured on: give --seams N too")
+    if adapter is not None and (seams or edits):
+        raise UsageError(
+            "extend, connect, loop and edit take no adapter: leave out --seams and --edits, or merge it first with "
+            "sora dit merge"
+        )
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"the picture is a .png, got {picture.name!r}; try {picture.stem}.png")
     place = choose_device(device)
-    judge_folder = find_judge(judge, model) if prompts else None
+    judge_folder = find_judge(judge, model) if prompts or edits else None
+    judges = None if judge_folder is None else load_judge(judge_folder, place)
     maker = maker or open_model(model, place, adapter)
+    if edits and maker.verbs.edit is None:
+        raise UsageError(f"{model} was not trained to follow instructions: leave out --edits")
     rows: list[MarkedRow] = []
-    obedience = named = drift = None
-    if judge_folder is not None:
+    obedience = named = drift = seam_report = edited = None
+    if judges is not None and prompts:
         obedience, shown = evaluate_obedience(
             maker,
-            load_judge(judge_folder, place),
+            judges,
             count=prompts,
             seconds=seconds,
             seed=seed,
@@ -118,13 +143,33 @@ def evaluate_dit(
             device=place,
             reporter=reporter,
         )
-        rows += _obedience_rows(obedience, shown)
+        rows += obedience_rows(obedience, shown)
     if clips is not None:
         named, shown = evaluate_names(maker, clips, count=names, seed=seed, device=place, reporter=reporter)
-        rows += _name_rows(named, shown)
+        rows += name_rows(named, shown)
     if minutes:
         drift, shown = evaluate_drift(maker, count=minutes, seed=seed, device=place, reporter=reporter)
-        rows += [MarkedRow(frames.numpy(), item.prompt) for item, frames in zip(drift.videos, shown, strict=True)]
+        rows += drift_rows(drift, shown)
+    if seams:
+        seam_report, around = evaluate_seams(
+            maker, model, count=seams, manifests=seam_clips, seed=seed, device=place, reporter=reporter
+        )
+        rows += seam_rows(around)
+    if judges is not None and edits and maker.verbs.edit is not None:
+        edited, shown = evaluate_edits(
+            maker.verbs.edit,
+            judges,
+            count=edits,
+            seconds=seconds,
+            fps=maker.fps,
+            height=maker.height,
+            width=maker.width,
+            seed=seed,
+            device=place,
+            reporter=reporter,
+            through_vae=maker.decode_again,
+        )
+        rows += edit_rows(edited, shown)
     if picture is not None:
         write_marked_sheet(picture, rows)
     return DitReport(
@@ -136,6 +181,8 @@ def evaluate_dit(
         obedience=obedience,
         names=named,
         drift=drift,
+        seams=seam_report,
+        edits=edited,
         picture="" if picture is None else str(picture),
     )
 
@@ -152,26 +199,6 @@ def find_judge(judge: Path | None, model: Path) -> Path:
     for folder in (model / "judge", model / "model/judge", shipped / "judge"):
         if (folder / "config.json").is_file():
             return folder
-    raise ArtifactError("this installation has no judge of world videos; name one with --judge, or give --prompts 0")
-
-
-def _obedience_rows(report: ObedienceReport, shown: Sequence[Tensor]) -> list[MarkedRow]:
-    rows = []
-    for item, frames in zip(report.prompts, shown, strict=True):
-        right = item.answers["generated"].right
-        answers = {question.replace("_", " "): getattr(right, question) for question in QUESTIONS}
-        marks = tuple((question, answer) for question, answer in answers.items() if answer is not None)
-        kind = "held out" if item.held_out else "trained"
-        rows.append(MarkedRow(frames.numpy(), f"{item.prompt}   [{kind}, seed {item.seed}]", marks))
-    return rows
-
-
-def _name_rows(report: NamesReport, shown: Sequence[Tensor]) -> list[MarkedRow]:
-    return [
-        MarkedRow(
-            frames.numpy(),
-            f"{item.name}   [seed {item.seed}]",
-            tuple((f"nearest by {kind}: {names[0]}", names[0] == item.name) for kind, names in item.nearest.items()),
-        )
-        for item, frames in zip(report.videos, shown, strict=True)
-    ]
+    raise ArtifactError(
+        "this installation has no judge of world videos; name one with --judge, or measure without: --prompts 0"
+    )

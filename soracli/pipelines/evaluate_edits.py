@@ -29,6 +29,7 @@ from soracli.data.world.edits import (
 from soracli.metrics.intervals import Share, wilson_share
 from soracli.metrics.obedience import ObjectWords, SceneWords, match_objects
 from soracli.models.judge import Judge
+from soracli.pipelines.evaluate_obedience import SHOWN_FRAMES, some_frames
 from soracli.pipelines.judge import judge_video
 from soracli.pipelines.score_judge import scene_words
 
@@ -112,7 +113,7 @@ def evaluate_edits(
     device: torch.device,
     reporter: Reporter,
     through_vae: Callable[[Tensor], Tensor] | None = None,
-) -> EditReport:
+) -> tuple[EditReport, list[Tensor]]:
     """Edit scenes of the world and ask the judge what came of it.
 
     Args:
@@ -128,11 +129,15 @@ def evaluate_edits(
         reporter: Told how far it is.
         through_vae: What the model's VAE leaves of frames, as many; None leaves that ceiling out.
 
+    Returns:
+        The report, and of each case ``SHOWN_FRAMES`` frames at most: half of the source, half of what was made of it.
+
     Raises:
         DataError: If videos are too short to be judged.
     """
     times = torch.arange(max(1, round(seconds * fps))) / fps
     cases: list[EditCase] = []
+    shown: list[Tensor] = []
     with reporter.task("edits", count, "video") as task:
         for number in range(count):
             edit = draw_edit(WORLD_SEEDS + seed, number, seconds=seconds, split="any")
@@ -153,14 +158,16 @@ def evaluate_edits(
                     },
                 )
             )
+            shown.append(torch.cat([some_frames(one, SHOWN_FRAMES // 2) for one in (before, videos[MADE])]))
             task.advance(1, changed=sum(case.answers[MADE].changed for case in cases) / len(cases))
     sources = list(cases[0].answers) if cases else []
-    return EditReport(
+    report = EditReport(
         cases=cases,
         shares={source: _shares([case.answers[source] for case in cases]) for source in sources},
         changed_by_kind={source: _by_kind(cases, source) for source in sources},
         protocol=_protocol(count, seconds, fps, height, width, seed),
     )
+    return report, shown
 
 
 def answer_edit(edit: Edit, before: Tensor, frames: Tensor, seen: SceneWords) -> EditAnswer:

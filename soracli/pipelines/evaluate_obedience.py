@@ -160,9 +160,9 @@ def render(scene: Scene, maker: VideoMaker, seconds: float, device: torch.device
     return torch.cat(drawn)
 
 
-def some_frames(frames: Tensor) -> Tensor:
-    """At most ``SHOWN_FRAMES`` frames, evenly from the first to the last."""
-    return frames[torch.linspace(0, len(frames) - 1, min(SHOWN_FRAMES, len(frames))).round().long()].clone()
+def some_frames(frames: Tensor, most: int = SHOWN_FRAMES) -> Tensor:
+    """At most so many frames, evenly from the first to the last."""
+    return frames[torch.linspace(0, len(frames) - 1, min(most, len(frames))).round().long()].clone()
 
 
 def _answer(judge: Judge, prompt: WorldPrompt, frames: Tensor, fps: float) -> Answer:

@@ -19,7 +19,7 @@ from soracli.data.video_write import VideoWriter
 from soracli.models.generator import Generator, load_generator, use_dtype
 from soracli.pipelines.blocks import always
 from soracli.pipelines.edit_frames import edit_frames
-from soracli.pipelines.fill_gap import Given, fill_gap
+from soracli.pipelines.fill_gap import FADE_SECONDS, Given, fill_gap
 from soracli.pipelines.fit_video import given_frames
 from soracli.pipelines.lay_out import Stretch
 from soracli.pipelines.plan_gap import GapPlan
@@ -66,7 +66,7 @@ def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", repor
             ) as writer,
             reporter.task(plan.verb, total, "frames") as task,
         ):
-            for frames in _all_frames(model, plan):
+            for frames in gap_frames(model, plan):
                 writer.write(frames)
                 task.advance(len(frames))
                 if flag and writer.num_frames < total:
@@ -77,7 +77,14 @@ def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", repor
     return plan.out
 
 
-def _all_frames(model: Generator, plan: GapPlan) -> Iterator[Frames]:
+def gap_frames(model: Generator, plan: GapPlan, fade_seconds: float = FADE_SECONDS) -> Iterator[Frames]:
+    """All frames that go to the encoder, the user's own among them, in order.
+
+    Args:
+        model: What makes the others.
+        plan: Of ``plan_gap``.
+        fade_seconds: How long a residual is seen; 0 carries none.
+    """
     if plan.edited is not None:
         yield from _edited_frames(model, plan, plan.edited)
         return
@@ -97,6 +104,7 @@ def _all_frames(model: Generator, plan: GapPlan) -> Iterator[Frames]:
         seed=plan.seed,
         options=plan.options,
         negative_prompt=plan.negative_prompt,
+        fade_seconds=fade_seconds,
     )
     for frames in made:
         yield frames.numpy()

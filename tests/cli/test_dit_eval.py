@@ -8,18 +8,37 @@ from typing import Any
 import pytest
 
 from soracli.cli.app import main
-from soracli.cli.dit_eval import show_report
+from soracli.cli.dit_eval_tables import show_report
 from soracli.metrics.drift import Drift, WindowFigures
 from soracli.metrics.intervals import wilson_share
 from soracli.pipelines import evaluate_dit as module
 from soracli.pipelines.evaluate_dit import DitReport
 from soracli.pipelines.evaluate_drift import DriftReport, LongFigures, LongVideo
+from soracli.pipelines.evaluate_edits import MADE, TRUE, EditReport
 from soracli.pipelines.evaluate_names import NameShares, NamesReport
 from soracli.pipelines.evaluate_obedience import GROUPS, SOURCES, ObedienceReport
+from soracli.pipelines.evaluate_seams import SeamFigures, SeamReport
 
 _WINDOW = WindowFigures(
     start=0, seconds=5, colour=(0.5, 0.5, 0.5), saturation=0.2, sharpness=0.1, contrast=0.1, motion=0.01, frozen=False
 )
+
+_SEAMS = SeamFigures(
+    material="film",
+    verb="loop",
+    median=1.04,
+    smooth=wilson_share(14, 16),
+    smooth_for_a_camera=wilson_share(15, 16),
+    worst=2.3456,
+    plain_median=1.5,
+    plain_smooth=wilson_share(8, 16),
+    plain_smooth_for_a_camera=wilson_share(12, 16),
+    plain_worst=7.0,
+    kept=wilson_share(8, 8),
+    kept_in_file=wilson_share(7, 8),
+)
+_ANSWERS = {name: wilson_share(30, 40) for name in ("changed", "kept", "both", "ground")}
+_EDITED = {MADE: dict(_ANSWERS), TRUE: {**_ANSWERS, "changed": wilson_share(39, 40)}}
 
 
 def _long(sharpness: float) -> LongFigures:
@@ -41,6 +60,8 @@ def _report() -> DitReport:
         obedience=ObedienceReport([], shares, {"motion": wilson_share(300, 300)}, "prompts and seeds"),
         names=NamesReport([], 697, [names], "names and clips"),
         drift=DriftReport([LongVideo("a red ball bounces", 0, _long(0.5), _long(1.0))], "first and last"),
+        seams=SeamReport([], [_SEAMS], "steps at seams"),
+        edits=EditReport([], _EDITED, {source: {"colour": wilson_share(5, 8)} for source in _EDITED}, "instructions"),
         picture="",
     )
 
@@ -68,7 +89,13 @@ def test_tables_and_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         ["generated", "0.012", "-0.050", "x0.50", "x1.00", "x0.90", "1", "of", "12", "0.25"]
     )
     protocols = [line for line in lines if line.startswith("protocol: ")]
-    assert protocols == ["protocol: prompts and seeds", "protocol: names and clips", "protocol: first and last"]
+    assert protocols[:3] == ["protocol: prompts and seeds", "protocol: names and clips", "protocol: first and last"]
+    assert protocols[3:] == ["protocol: steps at seams", "protocol: instructions"]
+    shares = ["87.5", "[64-97]", "93.8", "[72-99]"], ["50.0", "[28-72]", "75.0", "[51-90]"]
+    kept = ["100.0", "[68-100]", "87.5", "[53-98]"]
+    assert table["film"].split() == ["film", "loop", "1.04", *shares[0], "2.35", "1.50", *shares[1], "7.00", *kept]
+    assert table["changed as asked"].split()[3:] == ["75.0", "[60-86]", "97.5", "[87-100]"]
+    assert any(line.startswith("  ground kept") for line in lines) and any("colour: changed" in line for line in lines)
 
 
 def test_options_go_to_the_pipeline(
@@ -79,12 +106,12 @@ def test_options_go_to_the_pipeline(
     def pretend(model: Path, **given: Any) -> DitReport:
         given.pop("reporter")
         calls.append({"model": model, **given})
-        return replace(_report(), names=None, drift=None)
+        return replace(_report(), names=None, drift=None, seams=None, edits=None)
 
     monkeypatch.setattr(module, "evaluate_dit", pretend)
     Path("mine").mkdir()
     words = "--prompts 8 --seconds 2s --clips c.jsonl --emoji 4 --minutes 2 --seed 9 --out a.png --judge j --device cpu"
-    words += " --adapter a"
+    words += " --adapter a --seams 3 --seam-clips f.jsonl --seam-clips g.jsonl --edits 5"
     assert main(["dit", "eval", "mine", *words.split(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["obedience"]["shares"]["generated"]["all"]["motion"]["right"] == 50 and answer["drift"] is None
@@ -97,6 +124,9 @@ def test_options_go_to_the_pipeline(
         "clips": Path("c.jsonl"),
         "names": 4,
         "minutes": 2,
+        "seams": 3,
+        "seam_clips": [Path("f.jsonl"), Path("g.jsonl")],
+        "edits": 5,
         "seed": 9,
         "judge": Path("j"),
         "adapter": Path("a"),
@@ -104,7 +134,7 @@ def test_options_go_to_the_pipeline(
         "picture": Path("a.png"),
     }
     defaults = {"prompts": 64, "seconds": 4.0, "clips": None, "names": 32, "minutes": 0, "seed": 0, "judge": None}
-    defaults["adapter"] = None
+    defaults |= {"adapter": None, "seams": 0, "seam_clips": (), "edits": 0}
     assert calls[1] == {"model": Path("mine"), "device": "auto", "picture": None, **defaults}
 
 

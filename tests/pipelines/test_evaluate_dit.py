@@ -7,13 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from soracli.core.errors import ArtifactError, UsageError
 from soracli.models.record import read_record
 from soracli.pipelines import evaluate_dit as module
+from soracli.pipelines import evaluate_seams
 from soracli.pipelines.evaluate_dit import DitReport, evaluate_dit, find_judge
 from soracli.pipelines.evaluate_drift import evaluate_drift
+from soracli.pipelines.evaluate_edits import MADE, THROUGH_VAE, TRUE, UNCHANGED
+from soracli.pipelines.video_maker import open_model
 from tests.pipelines.tiny_eval import flat, pretend_maker, save_tiny_model
 
 
@@ -35,6 +39,7 @@ def test_a_report_is_whole_and_repeats_itself(model: Path) -> None:
     assert values["judge_hash"] == read_record(model / "judge", "judge")["hash"]
     assert values["settings"]["model"] == read_record(model / "dit", "dit")["hash"]
     assert values["settings"]["num_steps"] == 2 and values["names"] is values["drift"] is None
+    assert values["seams"] is values["edits"] is None
     first, second = values["obedience"]["prompts"]
     assert (first["seed"], first["style"], second["seed"], second["style"]) == (3, "short", 4, "long")
     assert set(first["answers"]) == {"generated", "renders", "renders through the VAE"}
@@ -63,7 +68,7 @@ def test_the_judge_is_the_named_one_or_the_models_or_ours(model: Path, monkeypat
     assert find_judge(model / "judge", run) == model / "judge"
     shutil.rmtree(model / "judge")
     monkeypatch.setattr(module.soracli, "__file__", str(model.parent / "soracli/__init__.py"))
-    with pytest.raises(ArtifactError, match="name one with --judge, or give --prompts 0"):
+    with pytest.raises(ArtifactError, match="name one with --judge, or measure without: --prompts 0"):
         find_judge(None, model)
     shutil.copytree(run / "model/judge", model.parent / "soracli/weights/nano/judge")
     assert find_judge(None, model) == model.parent / "soracli/weights/nano/judge"
@@ -71,10 +76,32 @@ def test_the_judge_is_the_named_one_or_the_models_or_ours(model: Path, monkeypat
         find_judge(model, run)
 
 
+def test_verbs_are_measured(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor's edits and seams, in the report and in the picture."""
+    monkeypatch.setattr(evaluate_seams, "VERBS", ("extend",))
+    editor = save_tiny_model(workspace / "editor", edits=True)
+    maker = open_model(editor, torch.device("cpu"))
+    given = {"prompts": 0, "seconds": 0.75, "seed": 2, "device": "cpu", "picture": Path("verbs.png")}
+    report = evaluate_dit(editor, seams=1, edits=1, maker=maker, **given)
+    assert report.seams is not None and report.edits is not None and report.obedience is None
+    assert report.judge == str(editor / "judge")
+    assert [case.verb for case in report.seams.cases] == ["extend"]
+    assert list(report.edits.shares) == [MADE, TRUE, THROUGH_VAE, UNCHANGED]
+    json.dumps(asdict(report))
+    with Image.open("verbs.png") as picture:
+        assert picture.height > 2 * 96
+
+
 def test_what_is_refused(model: Path) -> None:
     with pytest.raises(UsageError, match="nothing to evaluate"):
         evaluate_dit(model, prompts=0)
     with pytest.raises(UsageError, match=r"try x\.png"):
         evaluate_dit(model, picture=Path("x.jpg"))
+    with pytest.raises(UsageError, match="was not trained to follow instructions: leave out --edits"):
+        evaluate_dit(model, prompts=0, edits=1, device="cpu")
+    with pytest.raises(UsageError, match="take no adapter: leave out --seams and --edits"):
+        evaluate_dit(model, prompts=0, seams=1, adapter=Path("a"), device="cpu")
+    with pytest.raises(UsageError, match="give --seams N too"):
+        evaluate_dit(model, prompts=1, seam_clips=[Path("a.jsonl")], device="cpu")
     with pytest.raises(ArtifactError, match="not a dit"):
         evaluate_dit(model / "vae", prompts=0, minutes=1, device="cpu")

@@ -49,6 +49,10 @@ def knows(pairs, monkeypatch):
 
 
 def evaluate(make, **given):
+    return evaluate_and_show(make, **given)[0]
+
+
+def evaluate_and_show(make, **given):
     known = {"count": COUNT, "seconds": SECONDS, "fps": FPS, "height": SIDE, "width": SIDE, "seed": SEED}
     return evaluate_edits(
         make, Judge(JUDGE), device=torch.device("cpu"), reporter=SilentReporter(), **{**known, **given}
@@ -63,7 +67,10 @@ def test_the_true_edit_is_right_and_doing_nothing_changes_nothing(pairs, knows):
         asked.append((instruction, seed))
         return truth[mark(frames)]
 
-    report = evaluate(make, through_vae=lambda frames: frames.flip(2))
+    report, shown = evaluate_and_show(make, through_vae=lambda frames: frames.flip(2))
+    assert len(shown) == COUNT
+    for (_, before, after), frames in zip(pairs, shown, strict=True):  # four of each, the last of each at the end
+        assert len(frames) == 8 and frames[3].equal(before[-1]) and frames[7].equal(after[-1])
     assert list(report.shares) == [MADE, TRUE, THROUGH_VAE, UNCHANGED] and len(report.cases) == COUNT
     assert [(case.instruction, case.seed) for case in report.cases] == asked
     assert [seed for _, seed in asked] == list(range(SEED, SEED + COUNT))
@@ -126,7 +133,7 @@ def test_videos_that_are_too_short_are_refused():
 @pytest.mark.slow
 def test_the_shipped_judge_tells_edits_from_sources():
     judge = load_judge(find_model("nano"))
-    report = evaluate_edits(
+    report, _ = evaluate_edits(
         lambda frames, instruction, seed: frames,
         judge,
         count=24,
