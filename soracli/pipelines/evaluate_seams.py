@@ -24,7 +24,8 @@ from soracli.data.video_write import VideoWriter
 from soracli.metrics.intervals import Share, wilson_share
 from soracli.metrics.seams import AROUND, FLOOR, frame_step, seam_ratio
 from soracli.pipelines.fill_gap import FADE_SECONDS
-from soracli.pipelines.plan_gap import GapPlan, Stretch, Verb, plan_gap
+from soracli.pipelines.lay_out import Stretch, Verb
+from soracli.pipelines.plan_gap import GapPlan, plan_gap
 from soracli.pipelines.seam_sources import (
     SECONDS,
     WORLD_SEEDS,
