@@ -9,15 +9,20 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
 from soracli.cli.pace import Pace, duration, figures_text
 from soracli.core.progress import Task
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
+Colour = tuple[int, int, int]
+_PICTURE_COLUMNS = 40
+_OTHER_LINES = 6
+_PICTURE_INTERVAL = 0.3  # seconds between pictures
 _PLAIN_INTERVAL = 5.0  # seconds between plain lines: a log of hours stays readable
 
 
@@ -27,12 +32,17 @@ class TerminalReporter:
     Args:
         stream: Where to write; None means the stderr of the moment.
         clock: Seconds from any origin.
+        refreshes: How often a second a terminal is drawn anew.
     """
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic, refreshes: float = 10
+    ) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
+        self._refreshes = refreshes
         self._progress: Progress | None = None
+        self._picture: list[RenderableType] = []
 
     def note(self, text: str) -> None:
         """Show one line, above the bars if there are any."""
@@ -53,18 +63,75 @@ class TerminalReporter:
             return
         outermost = self._progress is None
         if self._progress is None:
-            self._progress = _bars(self._stream)
+            self._progress = _bars(self._stream, self._refreshes, self._picture)
             self._progress.start()
         bar = self._progress.add_task(label, total=total, count="", pace="", figures="")
         try:
             yield _BarTask(self._progress, bar, Pace(total), unit, self._clock)
         finally:
             if outermost:
+                self._picture.clear()
                 self._progress.stop()
                 self._progress = None
             else:
                 self._progress.refresh()  # a short task would else vanish before it was ever drawn
                 self._progress.remove_task(bar)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody sees bars."""
+        return self._stream.isatty()
+
+    def now(self) -> float:
+        """Seconds from any origin."""
+        return self._clock()
+
+    def picture_columns(self) -> int:
+        """Characters a line that a picture can have under the bars; 0 where none can be drawn."""
+        if self._progress is None:
+            return 0
+        width, height = self._progress.console.size
+        return max(0, min(_PICTURE_COLUMNS, width, 2 * (height - _OTHER_LINES)))
+
+    def draw(self, picture: Sequence[Sequence[tuple[Colour, Colour]]]) -> None:
+        """Show a picture under the bars while a task is open: of each character the upper and the lower colour."""
+        self._picture[:] = [_blocks(picture)]
+
+
+class TerminalPreview:
+    """Shows a video while it is made: the newest frame under the bars of a terminal; elsewhere one line for each video.
+
+    Args:
+        reporter: Where to.
+    """
+
+    def __init__(self, reporter: TerminalReporter) -> None:
+        self._reporter = reporter
+        self._drawn_at = -math.inf
+        self._looks_again: dict[Path, float] = {}
+
+    def show(self, path: Path, frames: Any, fps: float, num_frames: int) -> None:
+        """Frames were written to a file; see ``soracli.core.progress.Preview``."""
+        if not self._reporter.is_terminal:
+            self._tell(path, fps, num_frames)
+            return
+        now, columns = self._reporter.now(), self._reporter.picture_columns()
+        if columns and now - self._drawn_at >= _PICTURE_INTERVAL:
+            from soracli.data.half_blocks import half_blocks
+
+            self._reporter.draw(half_blocks(frames[-1], columns))
+            self._drawn_at = now
+
+    def _tell(self, path: Path, fps: float, num_frames: int) -> None:
+        """Say once what plays: what was written lies in the encoder for a while, so the file is asked."""
+        if num_frames < self._looks_again.get(path, fps):
+            return
+        from soracli.data.video_probe import playable_seconds
+
+        seconds = playable_seconds(path)
+        self._looks_again[path] = num_frames + fps if seconds < 1 else math.inf
+        if seconds >= 1:
+            self._reporter.note(f"{path} plays already, {seconds:.1f} seconds of it")
 
 
 class _BarTask:
@@ -131,18 +198,40 @@ def print_json(value: Any) -> None:
     print(json.dumps(_json_value(value), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def _bars(stream: TextIO) -> Progress:
+def _bars(stream: TextIO, refreshes: float, below: Sequence[RenderableType]) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    return Progress(
+    class Bars(Progress):
+        """Bars, and what is shown under them at the moment."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            yield from below
+
+    return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.fields[pace]}", markup=False),
         TextColumn("{task.fields[figures]}", markup=False),
         console=Console(file=stream),
+        refresh_per_second=refreshes,
     )
+
+
+def _blocks(picture: Sequence[Sequence[tuple[Colour, Colour]]]) -> RenderableType:
+    """Upper half blocks, rendered once for all refreshes."""
+    from rich.color import Color
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    drawn = list[Segment]()
+    for line in picture:
+        for upper, lower in line:
+            drawn.append(Segment("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))))
+        drawn.append(Segment.line())
+    return Segments(drawn)
 
 
 def _json_value(value: Any) -> Any:

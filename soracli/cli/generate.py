@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from soracli.cli.console import TerminalReporter, print_json, print_result
+from soracli.cli.console import TerminalPreview, TerminalReporter, print_json, print_result
 from soracli.cli.options import (
     AdapterOption,
     CommandWithPairs,
     DeviceOption,
     JsonOption,
     OverwriteOption,
+    PreviewOption,
     PromptAtOption,
     SeedOption,
     StoryboardOption,
@@ -94,6 +95,10 @@ def generate(
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also make NAME-contact-sheet.png of frames beside each video.")
     ] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Also make NAME-grid.mp4 of several videos side by side.")
+    ] = False,
+    preview: PreviewOption = False,
     model: Annotated[str, typer.Option(metavar="MODEL", help="nano, a model folder, or a finished run.")] = "nano",
     adapter: AdapterOption = None,
     out: Annotated[
@@ -153,11 +158,14 @@ def generate(
         out=out,
         overwrite=overwrite,
         contact_sheet=contact_sheet,
+        grid=grid,
         adapter=adapter,
     )
     from soracli.pipelines.generate import make_videos
 
-    made = make_videos(plan, device=device, dtype=dtype, reporter=TerminalReporter())
+    reporter = TerminalReporter(refreshes=4 if preview else 10)
+    shown = TerminalPreview(reporter) if preview else None
+    made = make_videos(plan, device=device, dtype=dtype, reporter=reporter, preview=shown)
     if json:
         print_json([{"path": path, **job.record} for path, job in zip(made, plan.jobs, strict=True)])
     else:

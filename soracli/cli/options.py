@@ -58,6 +58,14 @@ OverwriteOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
 """Whether to answer with JSON instead of a table."""
 
+PreviewOption = Annotated[
+    bool,
+    typer.Option(
+        "--preview", help="Show the newest frame while a video is made; elsewhere than in a terminal say what plays."
+    ),
+]
+"""Whether a person sees a video while it is made."""
+
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")]
 """Whether to stop before any work."""
 

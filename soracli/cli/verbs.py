@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from soracli.cli.console import TerminalReporter, print_json, print_result
+from soracli.cli.console import TerminalPreview, TerminalReporter, print_json, print_result
 from soracli.cli.options import (
     CommandWithPairs,
     DeviceOption,
     DryRunOption,
     JsonOption,
     OverwriteOption,
+    PreviewOption,
     PromptAtOption,
     SeedOption,
     StoryboardOption,
@@ -193,6 +194,7 @@ def _carry_out(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     lossless: LosslessOption = False,
+    preview: PreviewOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     dry_run: DryRunOption = False,
@@ -227,7 +229,9 @@ def _carry_out(
         return
     from soracli.pipelines.write_gap import write_gap
 
-    path = write_gap(plan, device=device, dtype=dtype, reporter=TerminalReporter())
+    reporter = TerminalReporter(refreshes=4 if preview else 10)
+    shown = TerminalPreview(reporter) if preview else None
+    path = write_gap(plan, device=device, dtype=dtype, reporter=reporter, preview=shown)
     if json:
         print_json({"path": path, **plan.record})
     else:

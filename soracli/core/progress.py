@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 
 class Task(Protocol):
@@ -26,6 +27,20 @@ class Reporter(Protocol):
 
     def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
         """Begin a task of ``total`` units (None: unknown); a bar with rate and time left while it is open."""
+
+
+class Preview(Protocol):
+    """Who wants to see a video while it is made."""
+
+    def show(self, path: Path, frames: Any, fps: float, num_frames: int) -> None:
+        """Frames were written.
+
+        Args:
+            path: The file that they went to.
+            frames: uint8 ``(T, H, W, 3)``, the newest last.
+            fps: Frames a second of the video.
+            num_frames: How many were written so far, with these.
+        """
 
 
 class _SilentTask:

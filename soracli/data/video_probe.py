@@ -63,6 +63,18 @@ def probe_video(
     return info
 
 
+def playable_seconds(path: Path) -> float:
+    """How much of a file that is still being written a player shows; 0 for nothing yet.
+
+    Args:
+        path: Such as ``NAME.part.mp4``.
+    """
+    try:
+        return probe_video(path, verify=False, allow_damaged=True).seconds
+    except DataError:
+        return 0.0
+
+
 def _probe(path: Path, header: VideoHeader, timeout: float, *, decode: bool) -> VideoInfo | None:
     times, end, complaints = _list_frames(path, header, timeout, decode=decode)
     if not times:

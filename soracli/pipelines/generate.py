@@ -16,9 +16,10 @@ from torch import Tensor
 import soracli
 from soracli.core.errors import Stopped
 from soracli.core.files import part_name
-from soracli.core.progress import Reporter, SilentReporter, Task
+from soracli.core.progress import Preview, Reporter, SilentReporter, Task
 from soracli.data.image_read import Frames
 from soracli.data.image_write import write_contact_sheet
+from soracli.data.video_grid import stream_grid
 from soracli.data.video_read import read_frames
 from soracli.data.video_write import VideoWriter
 from soracli.models.adapter import put_adapter
@@ -57,10 +58,12 @@ def generate(
     out: Path | None = None,
     overwrite: bool = False,
     contact_sheet: bool = False,
+    grid: bool = False,
     adapter: Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     reporter: Reporter | None = None,
+    preview: Preview | None = None,
 ) -> list[Path]:
     """Make videos from prompts; the same seed gives the same frames.
 
@@ -82,10 +85,12 @@ def generate(
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
         contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+        grid: Also make ``NAME-grid.mp4`` of all videos side by side.
         adapter: An adapter trained on the model, or the run that trained it.
         device: As ``--device``.
         dtype: As ``--dtype``.
         reporter: Who is told.
+        preview: Who is shown frames while they are made.
 
     Returns:
         The files, in order of prompts and seeds.
@@ -112,13 +117,19 @@ def generate(
         out=out,
         overwrite=overwrite,
         contact_sheet=contact_sheet,
+        grid=grid,
         adapter=adapter,
     )
-    return make_videos(plan, device=device, dtype=dtype, reporter=reporter)
+    return make_videos(plan, device=device, dtype=dtype, reporter=reporter, preview=preview)
 
 
 def make_videos(
-    plan: GenerationPlan, *, device: str = "auto", dtype: str = "auto", reporter: Reporter | None = None
+    plan: GenerationPlan,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    reporter: Reporter | None = None,
+    preview: Preview | None = None,
 ) -> list[Path]:
     """Make what was planned; see ``generate``."""
     reporter = reporter or SilentReporter()
@@ -127,29 +138,60 @@ def make_videos(
     waiting = [job for job in plan.jobs if not job.is_made]
     if len(waiting) < len(plan.jobs):
         reporter.note(f"{len(plan.jobs) - len(waiting)} of {len(plan.jobs)} are there already")
-    if not waiting:
-        return [job.path for job in plan.jobs]
+    with stop_on_signals() as flag:
+        if waiting:
+            _make_all(plan, waiting, flag, device=device, dtype=dtype, reporter=reporter, preview=preview)
+        if plan.grid is not None and not plan.grid.is_made:
+            _make_grid(plan, plan.grid.path, flag, reporter)
+    return [job.path for job in plan.jobs]
+
+
+def _make_all(
+    plan: GenerationPlan,
+    waiting: Sequence[Job],
+    flag: StopFlag,
+    *,
+    device: str,
+    dtype: str,
+    reporter: Reporter,
+    preview: Preview | None,
+) -> None:
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
-    with stop_on_signals() as flag:
-        set_threads(0)
-        generator = load_generator(plan.model, place)
-        if plan.adapter is not None:
-            put_adapter(generator, plan.model, plan.adapter)
-        use_dtype(generator, number_type)
-        if not generator.vae.streams:
-            reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")
-        for text in dict.fromkeys(
-            [*(job.prompt for job in waiting), *(s.prompt for s in plan.later), plan.negative_prompt]
-        ):
-            _tell_cut(generator, text, reporter)
-        with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
-            for number, job in enumerate(waiting):
-                done = f"{number} of {len(waiting)} files are done" if len(waiting) > 1 else ""
-                _make(generator, plan, job, number_type, task, _stopper(flag, job, done))
-                if plan.contact_sheet:
-                    reporter.note(f"contact sheet: {sheet_name(job.path)}")
-    return [job.path for job in plan.jobs]
+    set_threads(0)
+    generator = load_generator(plan.model, place)
+    if plan.adapter is not None:
+        put_adapter(generator, plan.model, plan.adapter)
+    use_dtype(generator, number_type)
+    if not generator.vae.streams:
+        reporter.note("this model's VAE decodes a video whole: nothing is written before its last latent is made")
+    shown = [*(job.prompt for job in waiting), *(scene.prompt for scene in plan.later), plan.negative_prompt]
+    for text in dict.fromkeys(shown):
+        _tell_cut(generator, text, reporter)
+    with reporter.task("generate", len(waiting) * plan.num_frames, "frames") as task:
+        for number, job in enumerate(waiting):
+            done = f"{number} of {len(waiting)} files are done" if len(waiting) > 1 else ""
+            _make(generator, plan, job, number_type, task, _stopper(flag, job, done), preview)
+            if plan.contact_sheet:
+                reporter.note(f"contact sheet: {sheet_name(job.path)}")
+
+
+def _make_grid(plan: GenerationPlan, path: Path, flag: StopFlag, reporter: Reporter) -> None:
+    """All videos side by side, from their files."""
+    about = {**plan.grid_record, "sora": soracli.__version__}
+    with (
+        VideoWriter(path, fps=plan.fps, metadata=about, overwrite=plan.overwrite) as writer,
+        reporter.task("grid", plan.num_frames, "frames") as task,
+    ):
+        for frames in stream_grid([job.path for job in plan.jobs], plan.num_frames):
+            writer.write(frames)
+            task.advance(len(frames))
+            if flag and writer.num_frames < plan.num_frames:
+                raise Stopped(
+                    f"{signal_name(flag.level)}: all {len(plan.jobs)} files are done; {writer.num_frames} of "
+                    f"{plan.num_frames} frames of the grid are in {part_name(path)}, which plays"
+                )
+    reporter.note(f"grid: {path}")
 
 
 def _make(
@@ -159,6 +201,7 @@ def _make(
     number_type: torch.dtype,
     task: Task,
     check_stop: Callable[[int, int], None],
+    preview: Preview | None,
 ) -> None:
     about = {
         **job.record,
@@ -176,6 +219,8 @@ def _make(
             writer.write(frames)
             if plan.contact_sheet:
                 kept += [frames[index - first] for index in shown if first <= index < first + len(frames)]
+            if preview is not None:
+                preview.show(writer.part, frames, plan.fps, writer.num_frames)
             speed = writer.num_frames / plan.fps / (time.perf_counter() - began)
             task.advance(len(frames), speed=f"{speed:.2g} seconds of video a second")
             check_stop(writer.num_frames, plan.num_frames)

@@ -115,6 +115,33 @@ def sheet_name(path: Path) -> Path:
     return path.with_name(f"{path.stem}-contact-sheet.png")
 
 
+def grid_output(outputs: Sequence[Output], record: Mapping[str, Any], out: Path | None, *, overwrite: bool) -> Output:
+    """Where the grid of several videos goes: ``NAME-grid.mp4``, or after the first of them in a folder.
+
+    Args:
+        outputs: The videos, at least two.
+        record: What the grid will say of itself.
+        out: What the user named.
+        overwrite: Whether what exists may be replaced.
+
+    Raises:
+        UsageError: If a file was named and the grid beside it exists.
+    """
+    if out is not None and out.suffix and not out.is_dir():
+        path = out.with_name(f"{out.stem}-grid{out.suffix}")
+        if os.path.lexists(path) and not overwrite:
+            raise UsageError(f"{path} exists; give another name, or --overwrite")
+        return Output(path)
+    first, number = outputs[0].path, 1
+    while True:
+        path = first.with_name(f"{first.stem}-grid{'' if number == 1 else f'-{number}'}{first.suffix}")
+        number += 1
+        if overwrite or not os.path.lexists(path):
+            return Output(path)
+        if out is not None and path.is_file() and made_by(path, record):
+            return Output(path, is_made=True)
+
+
 def prompt_name(prompt: str) -> str:
     """A prompt as the beginning of a file's name: letters and digits of any script, at most 60; never empty."""
     letters = unicodedata.normalize("NFKC", prompt[:1000]).lower()

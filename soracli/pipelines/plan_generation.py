@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from soracli.core.errors import UsageError
 from soracli.core.latent_spec import LatentSpec
+from soracli.data.video_grid import MAX_VIDEOS
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_adapter_record, read_record
 from soracli.pipelines.first_frame import cut_note, picture_record, probe_first_frame, size_for
-from soracli.pipelines.output_names import output_files
+from soracli.pipelines.output_names import Output, grid_output, output_files
 from soracli.pipelines.sampling_choice import (
     RECORDED_CHARACTERS,
     check_ranges,
@@ -67,6 +70,8 @@ class GenerationPlan:
         adapter: Folder of the adapter that is put on the model, if any.
         image: The picture that each begins with, if any.
         later: What each shows after its prompt, in the order of time.
+        grid: Where all of them go side by side, if anywhere.
+        grid_record: What that file will say of itself.
     """
 
     model: Path
@@ -82,6 +87,8 @@ class GenerationPlan:
     adapter: Path | None = None
     image: Path | None = None
     later: tuple[Scene, ...] = ()
+    grid: Output | None = None
+    grid_record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_generation(
@@ -104,6 +111,7 @@ def plan_generation(
     out: Path | None = None,
     overwrite: bool = False,
     contact_sheet: bool = False,
+    grid: bool = False,
     adapter: Path | None = None,
 ) -> GenerationPlan:
     """Check everything that can be checked without torch.
@@ -127,6 +135,7 @@ def plan_generation(
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
         contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
+        grid: Also make ``NAME-grid.mp4`` of all videos side by side.
         adapter: An adapter trained on the model; what it was trained for is then the model's own.
 
     Raises:
@@ -194,7 +203,12 @@ def plan_generation(
     }
     wanted = [(text, seed + number) for text in texts for number in range(count)]
     records = [{"prompt": text[:RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
+    if grid and not 1 < len(wanted) <= MAX_VIDEOS:
+        raise UsageError(
+            f"--grid puts 2 to {MAX_VIDEOS} videos side by side, here are {len(wanted)}: --count says how many"
+        )
     files = output_files(records, out, overwrite=overwrite, contact_sheet=contact_sheet)
+    together = {"grid": [file.path.name for file in files], "sha256": _hash_of(records)}
     return GenerationPlan(
         model=model,
         jobs=tuple(
@@ -212,7 +226,14 @@ def plan_generation(
         adapter=adapter,
         image=image,
         later=tuple(later),
+        grid=grid_output(files, together, out, overwrite=overwrite) if grid else None,
+        grid_record=together,
     )
+
+
+def _hash_of(records: Sequence[Mapping[str, Any]]) -> str:
+    """Of all that a grid shows."""
+    return hashlib.sha256(json.dumps(records).encode()).hexdigest()
 
 
 def _check_out(out: Path | None, useless_for_pictures: Mapping[str, bool]) -> None:

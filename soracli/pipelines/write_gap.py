@@ -12,7 +12,7 @@ from torch.nn import functional
 import soracli
 from soracli.core.errors import Stopped
 from soracli.core.files import part_name
-from soracli.core.progress import Reporter, SilentReporter
+from soracli.core.progress import Preview, Reporter, SilentReporter
 from soracli.data.image_read import Frames
 from soracli.data.video_read import stream_frames
 from soracli.data.video_write import VideoWriter
@@ -28,7 +28,14 @@ from soracli.training.device import choose_device, choose_dtype, set_threads
 from soracli.training.signals import signal_name, stop_on_signals
 
 
-def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", reporter: Reporter | None = None) -> Path:
+def write_gap(
+    plan: GapPlan,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    reporter: Reporter | None = None,
+    preview: Preview | None = None,
+) -> Path:
     """Make what was planned.
 
     Args:
@@ -36,6 +43,7 @@ def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", repor
         device: As ``--device``.
         dtype: As ``--dtype``.
         reporter: Who is told.
+        preview: Who is shown frames as they are written.
 
     Returns:
         The file.
@@ -69,6 +77,8 @@ def write_gap(plan: GapPlan, *, device: str = "auto", dtype: str = "auto", repor
             for frames in gap_frames(model, plan):
                 writer.write(frames)
                 task.advance(len(frames))
+                if preview is not None:
+                    preview.show(writer.part, frames, plan.fps, writer.num_frames)
                 if flag and writer.num_frames < total:
                     raise Stopped(
                         f"{signal_name(flag.level)}: {writer.num_frames} of {total} frames are in "

@@ -137,6 +137,70 @@ def test_a_contact_sheet(model: Path, workspace: Path) -> None:
         assert picture.width == 8 * 132 + 4
 
 
+def test_a_grid_is_made_of_the_finished_files(model: Path, workspace: Path) -> None:
+    listener = Listener()
+    paths = make(model, count=3, out=Path("x.mkv"), grid=True, reporter=listener)
+    assert [path.name for path in paths] == ["x-1.mkv", "x-2.mkv", "x-3.mkv"]
+    info, grid = probe_video(Path("x-grid.mkv")), read_frames(Path("x-grid.mkv"))
+    assert "grid: x-grid.mkv" in listener.notes and read_record(Path("x-grid.mkv"))["grid"] == [p.name for p in paths]
+    assert (info.num_frames, info.fps, info.height, info.width) == (8, 8.0, 68, 68)
+    for (top, left), path in zip(((0, 0), (0, 36), (36, 0)), paths, strict=True):
+        loss = grid[:, top : top + 32, left : left + 32].astype(int) - read_frames(path)
+        assert np.abs(loss).mean() < 12  # noise that was encoded twice
+    with pytest.raises(UsageError, match=r"x-grid\.mkv exists; give another name, or --overwrite"):
+        for path in paths:
+            path.unlink()
+        make(model, count=3, out=Path("x.mkv"), grid=True)
+
+
+def test_a_grid_in_a_folder_is_made_once(model: Path, workspace: Path) -> None:
+    def grid_of(*prompts: str) -> tuple[str, bool]:
+        plan = plan_generation(prompts, model=model, seed=7, seconds=1.0, out=Path("made"), grid=True)
+        return plan.grid.path.name, plan.grid.is_made
+
+    prompts = ["a ball", "two cubes"]
+    make(model, prompts, out=Path("made"), grid=True)
+    assert grid_of(*prompts) == ("a-ball-7-grid.mp4", True)
+    (workspace / "made/a-ball-7-grid.mp4").unlink()
+    listener = Listener()
+    make(model, prompts, out=Path("made"), grid=True, reporter=listener)
+    assert listener.notes == ["2 of 2 are there already", f"grid: {Path('made/a-ball-7-grid.mp4')}"]
+    assert grid_of("a ball", "a cone") == ("a-ball-7-grid-2.mp4", False)
+    for count in (1, 101):
+        with pytest.raises(UsageError, match=f"--grid puts 2 to 100 videos side by side, here are {count}"):
+            plan_generation("a ball", model=model, seed=7, count=count, grid=True)
+
+
+def test_pictures_of_a_grid(model: Path, workspace: Path) -> None:
+    paths = make(model, out=Path("x.png"), count=2, seconds=None, grid=True)
+    with Image.open("x-grid.png") as grid, Image.open(paths[1]) as second:
+        assert grid.size == (68, 32) and np.array_equal(np.asarray(grid)[:, 36:], np.asarray(second))
+
+
+def test_a_stop_within_the_grid(model: Path, workspace: Path) -> None:
+    class AtTheGrid(Listener):
+        def task(self, label: str, total: float | None, unit: str) -> Any:
+            self._stop_after = 1 if label == "grid" else 0
+            return super().task(label, total, unit)
+
+    with pytest.raises(Stopped, match=r"SIGINT: all 2 files are done; 8 of 12 frames of the grid are in x-grid\.part"):
+        make(model, seconds=1.5, count=2, out=Path("x.mkv"), grid=True, reporter=AtTheGrid())
+    assert not Path("x-grid.mkv").exists() and Path("x-2.mkv").exists()
+
+
+def test_what_is_made_is_shown(model: Path, workspace: Path) -> None:
+    shown = []
+
+    class Watcher:
+        def show(self, path: Path, frames: Any, fps: float, num_frames: int) -> None:
+            shown.append((path, len(frames), fps, num_frames, path.exists()))
+
+    make(model, seconds=3.0, out=Path("x.mp4"), preview=Watcher())
+    assert {(path.name, fps, exists) for path, _, fps, _, exists in shown} == {("x.part.mp4", 8.0, True)}
+    counts = [count for _, count, _, _, _ in shown]
+    assert [number for *_, number, _ in shown] == np.cumsum(counts).tolist() and sum(counts) == 24
+
+
 def test_a_stop_keeps_what_plays(model: Path, workspace: Path) -> None:
     for name in ("v.mp4", "w.webm"):
         with pytest.raises(Stopped) as stop:
