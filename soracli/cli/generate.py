@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption, SeedOption
+from soracli.cli.options import AdapterOption, ClassicalOption, DeviceOption, JsonOption, OverwriteOption, SeedOption
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_fps, parse_interval, parse_seconds, parse_size
 
@@ -59,6 +59,7 @@ def generate(
             show_default="the model's",
         ),
     ] = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to steer away from.")] = "",
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Videos of each prompt: seed, seed + 1, ...")] = 1,
     prompts: Annotated[
@@ -117,6 +118,7 @@ def generate(
         guidance_scale=guidance_scale,
         guidance_interval=interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
         negative_prompt=negative_prompt,
         out=out,
         overwrite=overwrite,

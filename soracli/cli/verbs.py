@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, OverwriteOption, SeedOption
+from soracli.cli.options import ClassicalOption, DeviceOption, DryRunOption, JsonOption, OverwriteOption, SeedOption
 from soracli.core.units import parse_interval, parse_seconds
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def extend(
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
     sampler: SamplerOption = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: NegativeOption = "",
     seed: SeedOption = None,
     model: ModelOption = "nano",
@@ -84,7 +85,8 @@ def extend(
     """Make a video longer, at its own size and rate; its own frames stay as they are. Sets a picture in motion."""
     given: dict[str, Any] = {"prompt": prompt, "seconds": parse_seconds(seconds)}
     given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
+    given |= {"sampler": sampler, "classical_guidance": classical_guidance}
+    given |= {"negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
     given |= {"overwrite": overwrite, "lossless": lossless}
     _run("extend backward" if backward else "extend", [video], given, device, dtype, dry_run, json)
 
@@ -98,6 +100,7 @@ def connect(
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
     sampler: SamplerOption = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: NegativeOption = "",
     seed: SeedOption = None,
     model: ModelOption = "nano",
@@ -112,7 +115,8 @@ def connect(
     """Make what leads from the end of one video to the beginning of another."""
     given: dict[str, Any] = {"prompt": prompt, "seconds": parse_seconds(seconds)}
     given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
+    given |= {"sampler": sampler, "classical_guidance": classical_guidance}
+    given |= {"negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
     given |= {"overwrite": overwrite, "lossless": lossless}
     _run("connect", [first, second], given, device, dtype, dry_run, json)
 
@@ -132,6 +136,7 @@ def loop(
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
     sampler: SamplerOption = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: NegativeOption = "",
     seed: SeedOption = None,
     model: ModelOption = "nano",
@@ -146,7 +151,8 @@ def loop(
     """Make a video whose end runs into its beginning."""
     given: dict[str, Any] = {"prompt": prompt, "seconds": None if seconds is None else parse_seconds(seconds)}
     given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
+    given |= {"sampler": sampler, "classical_guidance": classical_guidance}
+    given |= {"negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
     given |= {"overwrite": overwrite, "lossless": lossless}
     _run("loop", [video], given, device, dtype, dry_run, json)
 
@@ -168,6 +174,7 @@ def edit(
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
     sampler: SamplerOption = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: NegativeOption = "",
     seed: SeedOption = None,
     model: ModelOption = "nano",
@@ -182,7 +189,8 @@ def edit(
     """Change a video: by an instruction ("make the ball blue"), or with --strength towards another prompt."""
     given: dict[str, Any] = {"prompt": prompt, "strength": strength}
     given |= {"num_steps": steps, "guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
-    given |= {"sampler": sampler, "negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
+    given |= {"sampler": sampler, "classical_guidance": classical_guidance}
+    given |= {"negative_prompt": negative_prompt, "seed": seed, "model": model, "out": out}
     given |= {"overwrite": overwrite, "lossless": lossless}
     _run("edit", [video], given, device, dtype, dry_run, json)
 

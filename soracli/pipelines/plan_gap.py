@@ -7,7 +7,7 @@ where the stretches lie and which of them are written beside the gap. An edit is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,6 +145,7 @@ def plan_gap(
     guidance_scale: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
     sampler: str | None = None,
+    classical_guidance: bool = False,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -166,6 +167,7 @@ def plan_gap(
         guidance_scale: 1 is none; the model's own if None.
         guidance_interval: Noise levels that are guided; the model's own if None.
         sampler: euler, heun or dpmpp_2m; the model's own if None.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
         negative_prompt: What to steer away from.
         out: The file; None puts it beside nothing else into the current folder, named after the video and the verb.
         overwrite: Replace what exists.
@@ -211,6 +213,7 @@ def plan_gap(
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
     )
     if (
         shown.strip() == negative_prompt.strip() and verb != "edit"
@@ -252,8 +255,7 @@ def plan_gap(
             "seed": seed,
             "made_frames": made,
             **({} if strength is None else {"strength": strength}),
-            **asdict(options),
-            "guidance_interval": list(options.guidance_interval),
+            **options.record(),
             "model": str(record["hash"]),
         },
         notes=tuple(notes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def plan_generation(
     guidance_scale: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
     sampler: str | None = None,
+    classical_guidance: bool = False,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -112,6 +113,7 @@ def plan_generation(
         guidance_scale: 1 is none; the model's own if None.
         guidance_interval: Noise levels that are guided, above the first and up to the second; the model's own if None.
         sampler: How steps are taken: euler, heun or dpmpp_2m; the model's own if None.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
         negative_prompt: What to steer away from.
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
@@ -155,14 +157,14 @@ def plan_generation(
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
     )
     common = {
         "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
         "num_frames": num_frames,
         "fps": rate,
         "size": f"{chosen[1]}x{chosen[0]}",
-        **asdict(options),
-        "guidance_interval": list(options.guidance_interval),  # as JSON will have it, when files are compared
+        **options.record(),
         "model": str(record["hash"]),
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
     }
