@@ -1,4 +1,4 @@
-"""``sora dit``: train the diffusion transformer, and measure what it makes."""
+"""``sora dit``: train the diffusion transformer, teach it few steps, and measure what it makes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Train the diffusion transformer, and measure it.", rich_markup_mode=None)
 
 _DEFAULT_RECIPE = "nano/dit"
+_DEFAULT_DISTILLATION = "nano/distill"
 _DEFAULT_LATENTS = "runs/nano/latents"
 _DEFAULT_VAE = "runs/nano/vae"
 
@@ -97,6 +98,62 @@ def train(
         print_result(done)
 
 
+@app.command("distill")
+def distill(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="A name, a TOML file, or a run folder.", show_default=_DEFAULT_DISTILLATION
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="nano|RUN|DIR", help="The trained model that is taught; its VAE stays in it.")
+    ] = "nano",
+    latents: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Cache of its VAE.", show_default=_DEFAULT_LATENTS),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
+    ] = None,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Teach a trained model to do with few steps and one evaluation each; the same command resumes.
+
+    RUN/model makes videos in 4 steps by itself, and as before in many (sora generate --steps 50), guided by its own
+    input or with --classical-guidance.
+    """
+    from soracli.pipelines.find_model import find_model
+    from soracli.pipelines.recipes import DitDistillRecipe
+    from soracli.recipe.find import find_recipe
+    from soracli.recipe.load import load_recipe
+
+    name = recipe or _DEFAULT_DISTILLATION
+    loaded = load_recipe(DitDistillRecipe, find_recipe(name), set_ or [])
+    cache = latents or default_input(_DEFAULT_LATENTS, "--latents", "sora latents cache")
+    start, run, speaks = find_model(model), out or default_run(name), is_speaker()
+    if dry_run:
+        from soracli.pipelines.distill_dit import plan_distillation
+
+        plan = plan_distillation(loaded.recipe, model=start, latents=cache, out=run, device=device)
+        if json and speaks:
+            print_json(asdict(plan))
+        elif speaks:
+            print_result(_plan_text(plan))
+        return
+    from soracli.pipelines.distill_dit import distill_dit
+
+    reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
+    done = distill_dit(loaded, model=start, latents=cache, out=run, device=device, reporter=reporter)
+    if json and speaks:
+        print_json({"run": done, "model": done / "model"})
+    elif speaks:
+        print_result(done)
+
+
 app.command("eval")(dit_eval.evaluate)
 app.command("merge")(dit_merge.merge)
 
@@ -118,5 +175,5 @@ def _plan_text(plan: DitPlan) -> str:
 
 
 def _memory_text(plan: DitPlan) -> str:
-    named = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in asdict(plan.memory).items())
+    named = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in asdict(plan.memory).items() if size)
     return f"memory: {plan.memory.total / 1e9:.2f} GB if one device has the whole batch ({named})"

@@ -11,6 +11,7 @@ import typer
 from soracli.cli.console import TerminalPreview, TerminalReporter, print_json, print_result
 from soracli.cli.options import (
     AdapterOption,
+    ClassicalOption,
     CommandWithPairs,
     DeviceOption,
     JsonOption,
@@ -86,6 +87,7 @@ def generate(
             show_default="the model's",
         ),
     ] = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to steer away from.")] = "",
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Videos of each prompt: seed, seed + 1, ...")] = 1,
     prompts: Annotated[
@@ -154,6 +156,7 @@ def generate(
         guidance_scale=guidance_scale,
         guidance_interval=interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
         negative_prompt=negative_prompt,
         out=out,
         overwrite=overwrite,

@@ -49,6 +49,14 @@ AdapterOption = Annotated[
 ]
 """What is put on a model; None leaves it as it is."""
 
+ClassicalOption = Annotated[
+    bool,
+    typer.Option(
+        "--classical-guidance", help="Of a distilled model: guide by two evaluations a step, not by its own input."
+    ),
+]
+"""Whether guidance that is folded into a model is left alone."""
+
 OverwriteOption = Annotated[
     bool,
     typer.Option("--overwrite", "-y", help="Replace the result if it exists."),

@@ -11,6 +11,7 @@ import typer
 
 from soracli.cli.console import TerminalPreview, TerminalReporter, print_json, print_result
 from soracli.cli.options import (
+    ClassicalOption,
     CommandWithPairs,
     DeviceOption,
     DryRunOption,
@@ -188,6 +189,7 @@ def _carry_out(
     guidance_scale: GuidanceOption = None,
     guidance_interval: IntervalOption = None,
     sampler: SamplerOption = None,
+    classical_guidance: ClassicalOption = False,
     negative_prompt: NegativeOption = "",
     seed: SeedOption = None,
     model: ModelOption = "nano",
@@ -212,6 +214,7 @@ def _carry_out(
         guidance_scale=guidance_scale,
         guidance_interval=None if guidance_interval is None else parse_interval(guidance_interval),
         sampler=sampler,
+        classical_guidance=classical_guidance,
         negative_prompt=negative_prompt,
         seed=seed,
         model=find_model(model),

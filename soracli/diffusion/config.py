@@ -39,6 +39,34 @@ class FlowConfig(Section):
     """Which block of the DiT it looks at the states after, from 1; 0: that at a quarter of the depth."""
 
 
+class DistillConfig(Section):
+    """What is taught so that few steps serve; samples that are taught neither learn as in any training."""
+
+    largest: int = Field(8, ge=1, le=512)
+    """Numbers of steps that are taught: 1, 2, 4 and so on up to this one, a power of two. Twice as many steps along the
+    guided velocity are what the finest of them is taught by."""
+    guided: float = Field(0.25, ge=0, le=1)
+    """Share of samples that are taught the guided velocity for a guidance scale that is an input."""
+    stepped: float = Field(0.5, ge=0, le=1)
+    """Share of samples that are taught whole steps, each by two of half the size."""
+    guidance_scale: float = Field(10.0, ge=1, le=100)
+    """Guidance scales of blocks without a past are drawn from 1 to this, evenly in their logarithm."""
+    later_guidance_scale: float = Field(5.0, ge=1, le=100)
+    """The same of blocks that go on with what is there."""
+    source_guidance_scale: float = Field(1.5, ge=0, le=100)
+    """Of edits: how much what is edited counts, the same for all."""
+    unguided: float = Field(0.1, ge=0, le=1)
+    """Share of whole steps that are taught at a guidance scale of 1, as guidance by evaluations side by side asks."""
+
+    @model_validator(mode="after")
+    def _halves_and_shares(self) -> Self:
+        if self.largest & (self.largest - 1):
+            raise ValueError(f"largest ({self.largest}) must be a power of two: steps are halved down to it")
+        if self.guided + self.stepped > 1:
+            raise ValueError(f"guided ({self.guided:g}) and stepped ({self.stepped:g}) are shares of one whole")
+        return self
+
+
 class OrderConfig(Section):
     """In which order the latent frames of a sample are made."""
 

@@ -69,6 +69,18 @@ def predicted_velocity(objective: ObjectiveName, seen: Tensor, prediction: Tenso
     return ((2 * t - 1) * seen + prediction) / _radius(t)
 
 
+def point_on_path(objective: ObjectiveName, seen: Tensor, t: Tensor | float) -> Tensor:
+    """The point of the straight path behind what the model sees: ``seen_on_path`` turned round."""
+    return seen if objective == "flow" else seen * _radius(t)
+
+
+def prediction_of(objective: ObjectiveName, seen: Tensor, velocity: Tensor, t: Tensor | float) -> Tensor:
+    """What a model has to say so that ``predicted_velocity`` finds this velocity."""
+    if objective == "flow":
+        return velocity
+    return velocity * _radius(t) - (2 * t - 1) * seen
+
+
 def training_times(objective: ObjectiveName, count: int, generator: torch.Generator, shift: float = 1.0) -> Tensor:
     """Noise levels to train at, ``(count,)``.
 
@@ -90,7 +102,18 @@ def sampling_times(objective: ObjectiveName, num_steps: int, shift: float = 1.0)
     """
     if objective == "flow":
         return time_grid(num_steps, shift)
-    return shift_times(level_from_step(torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)), shift)
+    return level_at(objective, torch.linspace(1, 0, num_steps + 1, dtype=torch.float64), shift)
+
+
+def level_at(objective: ObjectiveName, share: Tensor, shift: float = 1.0) -> Tensor:
+    """Noise level where a share of the way from noise to data is left, whatever the number of steps.
+
+    Args:
+        objective: Whose way.
+        share: Of any shape, in [0, 1], float64.
+        shift: As in ``sampling_times``, whose levels are those at even shares.
+    """
+    return shift_times(share if objective == "flow" else level_from_step(share), shift)
 
 
 def level_from_step(share: Tensor) -> Tensor:

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 SamplerName = Literal["euler", "heun", "dpmpp_2m"]
 """How steps are taken from noise to data; see ``soracli.diffusion.samplers``."""
 ObjectiveName = Literal["flow", "v"]
 """What a model learns to predict; see ``soracli.diffusion.objective``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewSteps:
+    """What a model was taught by ``sora dit distill``: steps that are whole, and guidance by an input.
+
+    Attributes:
+        largest: Numbers of steps that were taught: 1, 2, 4 and so on up to this one.
+        guidance_scale: Scales from 1 to this are folded in, of blocks without a past.
+        later_guidance_scale: The same of blocks that go on with what is there.
+        source_guidance_scale: Of edits, the one scale that is folded in.
+        folds: Whether guidance is asked for by the input; False: by evaluations side by side, as of any model.
+    """
+
+    largest: int
+    guidance_scale: float
+    later_guidance_scale: float
+    source_guidance_scale: float = 1.5
+    folds: bool = True
+
+    @property
+    def taught(self) -> tuple[int, ...]:
+        """Every number of steps that was taught, from 1."""
+        return tuple(2**power for power in range(self.largest.bit_length()))
+
+
+def guidance_input(scale: float) -> float:
+    """A guidance scale from 1 on as models with guidance folded in are told it: ``1 - 1 / scale``, in [0, 1)."""
+    return 1 - 1 / scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +60,7 @@ class SamplingOptions:
         first_block: Latent frames of the first block.
         block: Latent frames of every later block.
         context_noise: Level of noise put on a finished block before it is remembered.
+        few_steps: What a distilled model was taught; None for any other.
     """
 
     num_steps: int = 12
@@ -46,6 +76,32 @@ class SamplingOptions:
     first_block: int = 5
     block: int = 4
     context_noise: float = 0.05
+    few_steps: FewSteps | None = None
+
+    @property
+    def takes_taught_steps(self) -> bool:
+        """Whether the number of steps is one that was taught; with any other, steps follow the plain velocity."""
+        return self.few_steps is not None and self.num_steps in self.few_steps.taught
+
+    def folds_guidance(self, *, negative_prompt: str, has_source: bool) -> bool:
+        """Whether all guidance is asked for by the model's input, so that one evaluation does.
+
+        A negative prompt and scales that were not taught take evaluations side by side.
+        """
+        few = self.few_steps
+        if few is None or not few.folds or negative_prompt.strip():
+            return False
+        if has_source and self.source_guidance_scale != few.source_guidance_scale:
+            return False
+        largest = ((False, few.guidance_scale), (True, few.later_guidance_scale))
+        return all(1 <= self.guidance_of(has_past) <= most for has_past, most in largest)
+
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON values, for files to say how they were made; of ordinary models nothing about few steps."""
+        values = {**asdict(self), "guidance_interval": list(self.guidance_interval)}
+        if self.few_steps is None:
+            del values["few_steps"]
+        return values
 
     def guidance_of(self, has_past: bool) -> float:
         """The guidance scale of a block."""
@@ -70,4 +126,6 @@ def recommended_options(defaults: Mapping[str, Any]) -> SamplingOptions:
     if "guidance_interval" in chosen:
         low, high = chosen["guidance_interval"]
         chosen["guidance_interval"] = (float(low), float(high))
+    if isinstance(chosen.get("few_steps"), Mapping):
+        chosen["few_steps"] = FewSteps(**chosen["few_steps"])
     return SamplingOptions(**chosen)

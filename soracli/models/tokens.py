@@ -43,6 +43,9 @@ class Piece:
             edit of, clean and at the same seconds and places as the frames that are made of it.
         clean: Whether it is context; the others are predicted.
         copy: Which noisy copy of its block; copies do not see one another.
+        step_size: For few-step models: how far one step goes, 0 (ordinary) to 1 (all the way), before times are
+            shifted. What is clean has none: context is read alike whatever is made beside it.
+        guidance: For models with guidance folded in: ``1 - 1 / guidance_scale``, 0 for none.
     """
 
     latents: Tensor
@@ -52,6 +55,8 @@ class Piece:
     block: int
     clean: bool
     copy: int = 0
+    step_size: float = 0.0
+    guidance: float = 0.0
 
     @property
     def is_source(self) -> bool:
@@ -66,14 +71,10 @@ class Sample:
     Attributes:
         text: ``(n,)`` token numbers; empty when the text is already in the keys and values.
         pieces: In any order; each block at most once clean and once in every noisy copy, and at most one source.
-        step_size: For few-step models: how far one step goes, 0 (ordinary) to 1.
-        guidance: For models with guidance folded in: ``1 - 1 / guidance_scale``, 0 for none.
     """
 
     text: Tensor
     pieces: tuple[Piece, ...]
-    step_size: float = 0.0
-    guidance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def pack_tokens(
         parts.wanted.append(torch.zeros(count, dtype=torch.bool))
         parts.grid.append(torch.zeros(count, 4, dtype=torch.long))
         parts.of_source.append(torch.zeros(count, dtype=torch.bool))
-        parts.conditions.append(torch.tensor([[0.0, sample.step_size, sample.guidance]]))
+        parts.conditions.append(torch.zeros(1, 3))
         rows += 1
         lengths, blocks, clean, copies = [count], [TEXT_BLOCK], [True], [0]
         for piece in sample.pieces:
@@ -172,7 +173,7 @@ def pack_tokens(
             parts.kind.append(kind.repeat_interleave(per_frame))
             parts.coordinates.append(_coordinates(piece, patch_size, pixels_per_latent))
             parts.row.append((rows + torch.arange(frames)).repeat_interleave(per_frame))
-            condition = torch.tensor([[0.0, sample.step_size, sample.guidance]]).repeat(frames, 1)
+            condition = torch.tensor([[0.0, piece.step_size, piece.guidance]]).repeat(frames, 1)
             condition[:, 0] = piece.t
             parts.conditions.append(condition)
             parts.wanted.append(torch.full((frames * per_frame,), not piece.clean))

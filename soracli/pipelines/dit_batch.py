@@ -31,13 +31,22 @@ def draw_batch(
     Each is packed into one sequence, with its targets ``(Ln, P)``.
     """
     pictures = step < recipe.samples.images_first
+    parts = batch_keys(sampler, tokenizer, recipe, step, world)
+    return [_draw_part(sampler, tokenizer, recipe, keys, pictures) for keys in parts]
+
+
+def batch_keys(
+    sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
+) -> list[list[tuple[str, int, int]]]:
+    """What the generators of this rank's samples of a step are made for, in the parts of ``draw_batch``."""
     if recipe.samples.max_tokens:
         keys = packed_keys(sampler, tokenizer, recipe, step, world)
     else:
+        pictures = step < recipe.samples.images_first
         count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
         keys = [("sample", step, number) for number in share_of(range(count), world)]
     parts = min(recipe.accumulate, len(keys))
-    return [_draw_part(sampler, tokenizer, recipe, keys[number::parts], pictures) for number in range(parts)]
+    return [keys[number::parts] for number in range(parts)]
 
 
 def _draw_part(

@@ -113,6 +113,9 @@ def build_speedometer(
     tokens, targets = batch[0]
     with torch.no_grad(), Operations() as counter:
         part_loss(model, tokens.to(world.device), targets.to(world.device), recipe, world)
+    # A pass of the teacher is a third of a step: forward, not back.
+    share = 1 + recipe.teacher_passes / 3
+    work = Work(share * work.by_token, share * work.by_pair)
     rate = product_rate(counter.products, product_dtype(recipe.loop.precision, world.device), world.device)
     places = recipe.samples.max_tokens * recipe.samples.sequences // world.size
     return Speedometer(work, rate, world, recipe.loop.steps, places)

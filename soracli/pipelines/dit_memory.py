@@ -34,6 +34,7 @@ class TrainingMemory:
         average: The moving average of the weights.
         activations: What the way back needs of the DiT at the stated tokens, if all were to be predicted. Scores of
             attention are not among it: fused attention keeps none.
+        teacher: The model that is distilled, if one is.
     """
 
     weights: int
@@ -41,6 +42,7 @@ class TrainingMemory:
     optimiser: int
     average: int
     activations: int
+    teacher: int = 0
 
     @property
     def total(self) -> int:
@@ -73,6 +75,7 @@ def count_memory(model: nn.Module, recipe: DitTrainRecipe, tokens: float, *, hal
         optimiser=4 * trained.get("muon", 0) + 8 * trained.get("adamw", 0),
         average=4 * count if recipe.loop.ema_decay else 0,
         activations=round(a_token * tokens),
+        teacher=4 * count if recipe.teacher_passes else 0,
     )
 
 

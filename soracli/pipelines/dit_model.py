@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from soracli.data.latent_samples import shown_size
 from soracli.data.latents import LatentCache
+from soracli.diffusion.options import FewSteps
 from soracli.models.generator import load_generator, save_dit
 from soracli.models.store import copy_vae
 from soracli.models.tokenizer import PairedTokenizer
 from soracli.pipelines.dit_adapter import averaged_model, write_adapter
 from soracli.pipelines.dit_step import DiTWithText
-from soracli.pipelines.recipes import DitTrainRecipe
+from soracli.pipelines.recipes import DitDistillRecipe, DitTrainRecipe
 from soracli.pipelines.training_samples import show_samples
 from soracli.training.device import DTYPES
 from soracli.training.distributed import World
@@ -81,6 +83,18 @@ def write_model(
     )
 
 
+def few_step_defaults(recipe: DitDistillRecipe) -> dict[str, object]:
+    """What was taught of few steps, as ``SamplingOptions`` reads it."""
+    taught = recipe.distill
+    few = FewSteps(
+        largest=taught.largest,
+        guidance_scale=taught.guidance_scale,
+        later_guidance_scale=taught.later_guidance_scale,
+        source_guidance_scale=taught.source_guidance_scale,
+    )
+    return {"few_steps": asdict(few), "source_guidance_scale": taught.source_guidance_scale}
+
+
 def _facts(state: TrainState, cache: LatentCache, recipe: DitTrainRecipe) -> dict[str, object]:
     """What the model is best used with, and what made it."""
     first = next((entry for entry in cache.entries if entry.shape[1] > 1), cache.entries[0])
@@ -98,4 +112,6 @@ def _facts(state: TrainState, cache: LatentCache, recipe: DitTrainRecipe) -> dic
         "block": recipe.order.block,
         "window": max(1, longest - recipe.order.block),
     }
+    if isinstance(recipe, DitDistillRecipe):
+        defaults |= few_step_defaults(recipe)
     return {"defaults": defaults, "trained": {"steps": state.step, "seed": recipe.loop.seed}}

@@ -19,7 +19,7 @@ from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokenizer import PairedTokenizer
 from soracli.models.tokens import Tokens
 from soracli.pipelines.dit_batch import draw_sample, loss_weights, pack_batch
-from soracli.pipelines.recipes import DitTrainRecipe
+from soracli.pipelines.recipes import DitDistillRecipe, DitTrainRecipe
 from soracli.training.device import mixed_precision
 from soracli.training.distributed import World, all_mean, average_gradients
 from soracli.training.seeding import generator_for
@@ -85,18 +85,21 @@ def learn(
     """
     total_weight = sum(float(loss_weights(part, recipe.samples.loss_weights).sum()) for part, _ in batch)
     twice = _looks_twice(recipe.flow, recipe.loop.seed, state.step)
-    done, levels = [], []
+    done, told = [], []
     for part, part_targets in batch:
         tokens, targets = part.to(world.device), part_targets.to(world.device)
         found = part_loss(model, tokens, targets, recipe, world, twice=twice)
         (found.loss * (found.weight.sum() / total_weight)).backward()
         done.append(found)
-        levels.append(tokens.conditions[tokens.row[tokens.wanted], 0])
+        told.append(tokens.conditions[tokens.row[tokens.wanted]])
     average_gradients(model.parameters(), world, weight=total_weight)
     error, weight = torch.cat([part.error for part in done]), torch.cat([part.weight for part in done])  # 2 (Ln,)
     apart = sum(float(part.weight.sum()) * part.apart for part in done)
     total, count, apart = all_mean([float((weight * error).sum()), float(weight.sum()), apart], world)
-    figures = {"loss": total / count, **_by_noise(error, torch.cat(levels), world)}
+    conditions = torch.cat(told)  # (Ln, 3)
+    figures = {"loss": total / count, **_by_noise(error, conditions[:, 0], world)}
+    if isinstance(recipe, DitDistillRecipe):
+        figures |= _by_lesson(error, conditions[:, 1:], recipe.distill.largest, world)
     figures |= {"dispersive": apart / count} if recipe.flow.dispersive else {}
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
@@ -161,10 +164,27 @@ def _apart(states: Tensor, tokens: Tokens) -> Tensor:
 def _by_noise(error: Tensor, level: Tensor, world: World) -> dict[str, float]:
     """Mean error of tokens in each band of noise levels that has any, over all ranks."""
     band = (level * _BANDS).long().clamp(max=_BANDS - 1)
-    sums = torch.bincount(band, error.double(), _BANDS).tolist()
-    found = all_mean([*sums, *torch.bincount(band, minlength=_BANDS).tolist()], world)
-    bands = zip(range(_BANDS), found[:_BANDS], found[_BANDS:], strict=True)
-    return {f"loss_t{number / _BANDS:g}": total / count for number, total, count in bands if count}
+    return _by_band(error, band, [f"loss_t{number / _BANDS:g}" for number in range(_BANDS)], world)
+
+
+def _by_lesson(error: Tensor, told: Tensor, largest: int, world: World) -> dict[str, float]:
+    """The same by what tokens are taught: as by the data, guidance, or one of so many steps.
+
+    ``told`` are step size and guidance, ``(Ln, 2)``.
+    """
+    size, guidance = told.unbind(-1)
+    power = -size.clamp(min=1 / largest).log2().round().long()
+    band = torch.where(size > 0, 2 + power, (guidance > 0).long())
+    names = ["loss_plain", "loss_guided", *(f"loss_steps_{2**each}" for each in range(largest.bit_length()))]
+    return _by_band(error, band, names, world)
+
+
+def _by_band(error: Tensor, band: Tensor, names: Sequence[str], world: World) -> dict[str, float]:
+    """Mean error of the tokens of each band that has any, by its name, over all ranks."""
+    sums = torch.bincount(band, error.double(), len(names)).tolist()
+    found = all_mean([*sums, *torch.bincount(band, minlength=len(names)).tolist()], world)
+    bands = zip(names, found[: len(names)], found[len(names) :], strict=True)
+    return {name: total / count for name, total, count in bands if count}
 
 
 @torch.no_grad()

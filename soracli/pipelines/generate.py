@@ -54,6 +54,7 @@ def generate(
     guidance_scale: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
     sampler: str | None = None,
+    classical_guidance: bool = False,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -81,6 +82,7 @@ def generate(
         guidance_scale: 1 is none; the model's own if None.
         guidance_interval: Noise levels that are guided, above the first and up to the second; the model's own if None.
         sampler: How steps are taken: euler, heun or dpmpp_2m; the model's own if None.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
         negative_prompt: What to steer away from.
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
@@ -113,6 +115,7 @@ def generate(
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
         negative_prompt=negative_prompt,
         out=out,
         overwrite=overwrite,

@@ -43,7 +43,8 @@ class DitPlan:
         padding: Share of the places of sequences of ``samples.max_tokens`` that stay empty; 0 without.
         left_out: Share of samples that are longer than such a sequence.
         flops: Floating-point operations of a step, about: matrix products, forward (more often with self-conditioning)
-            and twice that back (once for adapters), and once more where activations are computed again.
+            and twice that back (once for adapters), and once more where activations are computed again; and what makes
+            the targets of few-step models.
         memory: What it needs on one device, if that has the whole batch.
         device: Where it would compute.
         out: The run folder.
@@ -110,6 +111,7 @@ def plan_dit(
     shares = batch_size / _SAMPLES
     # Weights that do not learn need no gradient of their own.
     passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations + recipe.flow.self_conditioning
+    passes += recipe.teacher_passes
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),

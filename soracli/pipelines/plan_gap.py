@@ -7,7 +7,7 @@ which. An edit is made of the whole video instead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,7 @@ def plan_gap(
     guidance_scale: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
     sampler: str | None = None,
+    classical_guidance: bool = False,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -153,6 +154,7 @@ def plan_gap(
         guidance_scale: 1 is none; the model's own if None.
         guidance_interval: Noise levels that are guided; the model's own if None.
         sampler: euler, heun or dpmpp_2m; the model's own if None.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
         negative_prompt: What to steer away from.
         out: The file; None puts it beside nothing else into the current folder, named after the video and the verb.
         overwrite: Replace what exists.
@@ -203,6 +205,7 @@ def plan_gap(
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
     )
     shown = shown.strip()
     if verb != "edit" and {shown, *(scene.prompt for scene in later)} == {negative_prompt.strip()}:
@@ -247,8 +250,7 @@ def plan_gap(
             "made_frames": made,
             **({"from_frame": stretches["first"].stop if stretches["first"] else 0} if verb == "redo" else {}),
             **({} if strength is None else {"strength": strength}),
-            **asdict(options),
-            "guidance_interval": list(options.guidance_interval),
+            **options.record(),
             "model": str(record["hash"]),
         },
         notes=tuple(notes),

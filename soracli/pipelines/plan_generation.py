@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ def plan_generation(
     guidance_scale: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
     sampler: str | None = None,
+    classical_guidance: bool = False,
     negative_prompt: str = "",
     out: Path | None = None,
     overwrite: bool = False,
@@ -131,6 +132,7 @@ def plan_generation(
         guidance_scale: 1 is none; the model's own if None.
         guidance_interval: Noise levels that are guided, above the first and up to the second; the model's own if None.
         sampler: How steps are taken: euler, heun or dpmpp_2m; the model's own if None.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
         negative_prompt: What to steer away from.
         out: See ``soracli.pipelines.output_names``; a ``.png`` makes pictures.
         overwrite: Replace what exists.
@@ -184,6 +186,7 @@ def plan_generation(
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
         sampler=sampler,
+        classical_guidance=classical_guidance,
     )
     if all(
         text == negative_prompt.strip() for text in (*texts, *(scene.prompt for scene in later))
@@ -194,8 +197,7 @@ def plan_generation(
         "num_frames": num_frames,
         "fps": rate,
         "size": f"{chosen[1]}x{chosen[0]}",
-        **asdict(options),
-        "guidance_interval": list(options.guidance_interval),  # as JSON will have it, when files are compared
+        **options.record(),
         "model": str(record["hash"]),
         **({} if tuned is None else {"adapter": str(tuned["hash"])}),
         **({} if image is None else picture_record(image)),

@@ -17,7 +17,7 @@ from soracli.data.config import (
     WorldEditsConfig,
     WorldLatentsConfig,
 )
-from soracli.diffusion.config import FlowConfig, OrderConfig, SamplingConfig
+from soracli.diffusion.config import DistillConfig, FlowConfig, OrderConfig, SamplingConfig
 from soracli.models.config import (
     AdversaryConfig,
     CaptionerConfig,
@@ -105,6 +105,56 @@ class DitTrainRecipe(Section):
             raise ValueError("flow.dispersive compares samples: samples.batch_size must be at least 2")
         return self
 
+    @property
+    def teacher_passes(self) -> float:
+        """Forward passes over a step's tokens that its targets take, about; of ordinary training none."""
+        return 0.0
+
+
+class DitDistillRecipe(DitTrainRecipe):
+    """A training that goes on from a DiT and teaches it to do with few steps, and to be told the guidance scale.
+
+    Sections are those of ``dit.train``. The average of ``loop.ema_decay`` also says what whole steps are taught.
+    """
+
+    kind: Literal["dit.distill"] = "dit.distill"  # type: ignore[assignment]
+    distill: DistillConfig = DistillConfig()
+    sampling: SamplingConfig = SamplingConfig(num_steps=4)
+
+    @model_validator(mode="after")
+    def _teaches_whole_steps(self) -> Self:
+        for key, value, why in (
+            ("samples.token_drop", self.samples.token_drop, "a step is taught on whole pieces"),
+            ("flow.self_conditioning", self.flow.self_conditioning, "of few steps there is nothing said before"),
+        ):
+            if value:
+                raise ValueError(f"{key} = {value:g} must be 0: {why}")
+        if self.loop.ema_decays:
+            raise ValueError(f"loop.ema_decays ({list(self.loop.ema_decays)}) must be empty: one average teaches")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_what_it_teaches(self) -> Self:
+        sampling, taught = self.sampling, self.distill
+        if sampling.num_steps <= taught.largest and sampling.num_steps & (sampling.num_steps - 1):
+            raise ValueError(
+                f"sampling.num_steps = {sampling.num_steps} is not taught: take a power of two, "
+                f"or more than distill.largest = {taught.largest}"
+            )
+        if sampling.sampler != "euler":
+            raise ValueError(f"sampling.sampler = {sampling.sampler} must be euler: whole steps are as euler's")
+        for key in ("guidance_scale", "later_guidance_scale"):
+            scale, most = getattr(sampling, key), getattr(taught, key)
+            if not 1 <= scale <= most:
+                raise ValueError(f"sampling.{key} = {scale:g} is not taught: distill.{key} folds in 1 to {most:g}")
+        return self
+
+    @property
+    def teacher_passes(self) -> float:
+        """Two for each sample that is taught by them; of guided edits a third."""
+        edits = self.samples.edit_share * self.distill.guided
+        return 2 * (self.distill.guided + self.distill.stepped) + edits
+
 
 class JudgeTrainRecipe(Section):
     """A training of the judge of world videos."""
@@ -145,6 +195,7 @@ RECIPES: dict[str, type[Section]] = {
     "vae.train": VaeTrainRecipe,
     "latents.cache": LatentsCacheRecipe,
     "dit.train": DitTrainRecipe,
+    "dit.distill": DitDistillRecipe,
     "judge.train": JudgeTrainRecipe,
     "caption.train": CaptionTrainRecipe,
 }

@@ -5,7 +5,8 @@ steps along the guided velocity with the past held as keys and values, and out i
 remembers it. Two segments run side by side: with the prompt, and with none (or a negative one) for guidance. What is
 given and in which order the rest is made is all that tells one verb from another: see ``pipelines.blocks``. An edit has
 three segments: with the instruction and the source, with the source alone, and with neither; the source is read anew
-for every block, as far as window and block reach, and is not remembered.
+for every block, as far as window and block reach, and is not remembered. A distilled model is told the size of a step
+and the guidance scale, and then there is one segment alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from soracli.diffusion.flow import interpolate
 from soracli.diffusion.objective import noised, predicted_data, predicted_velocity, sampling_times, seen_on_path
-from soracli.diffusion.options import SamplingOptions
+from soracli.diffusion.options import SamplingOptions, guidance_input
 from soracli.diffusion.samplers import SAMPLERS, Velocity, guided, guided_by_two, times_from
 from soracli.models.dit import Context, Past
 from soracli.models.generator import Generator
@@ -95,6 +96,7 @@ def roll_out(
     Yields:
         Normalised latents ``(C, T, H, W)`` on the model's device.
     """
+    folds = options.folds_guidance(negative_prompt=negative_prompt, has_source=source is not None)
     guides = any(options.guidance_of(has_past) != 1 for has_past in (False, True))
     if source is not None:
         guides = guides or options.source_guidance_scale != 1
@@ -102,7 +104,8 @@ def roll_out(
         model=model,
         options=options,
         latent_size=latent_size,
-        num_texts=1 if not guides else 2 if source is None else 3,
+        num_texts=1 if folds or not guides else 2 if source is None else 3,
+        folds=folds,
         source=source,
         # As far as window and block span: a recipe has to train stretches that long in any case.
         reach=model.spec.latent_times(1 + options.window + options.block, fps)[-1],
@@ -140,6 +143,7 @@ class _Setting:
     options: SamplingOptions
     latent_size: tuple[int, int]
     num_texts: int
+    folds: bool
     source: Source | None
     reach: float
     seed: int
@@ -203,22 +207,27 @@ def _work(setting: _Setting, texts: Memory, memory: Memory, block: Block) -> _Wo
 def _velocity(setting: _Setting, work: _Work, alone: _Work, scale: float) -> Velocity:
     """The velocity of a block, guided at the noise levels that the options say; ``alone`` is without guidance.
 
-    A self-conditioned model sees what it said last of the data: each segment what was said of its own text, as in
-    training.
+    A distilled model says the mean velocity of a whole step where the step was taught; from a level between those of
+    the grid (of an origin under noise) it follows the plain velocity to the next of them. A self-conditioned model sees
+    what it said last of the data: each segment what was said of its own text, as in training.
     """
-    objective, said = setting.options.objective, None
+    options, objective, said = setting.options, setting.options.objective, None
+    grid = sampling_times(objective, options.num_steps, options.shift).tolist() if options.takes_taught_steps else []
 
     def velocity(x: Tensor, t: float) -> Tensor:
         nonlocal said
-        now = work if setting.options.is_guided(t) else alone
+        is_guided = options.is_guided(t)
+        now = work if is_guided else alone
+        step_size = 1 / options.num_steps if t in grid else 0.0
+        guidance = guidance_input(scale) if setting.folds and is_guided else 0.0
         seen = seen_on_path(objective, x, t)
-        found = _evaluate(setting, now, seen, t, said)[0]  # (S, C, t, H, W)
+        found = _evaluate(setting, now, seen, t, said, step_size, guidance)[0]  # (S, C, t, H, W)
         if setting.model.dit.config.self_conditioned:
             said = x.new_zeros(work.num_segments, *x.shape) if said is None else said
             said[: now.num_segments] = predicted_data(objective, seen, found, t)
         found = predicted_velocity(objective, seen, found, t)
         if now.num_segments == 3:
-            sources = setting.options.source_guidance_scale
+            sources = options.source_guidance_scale
             return guided_by_two(found[2], found[1], found[0], source_scale=sources, text_scale=scale)
         return guided(found[0], found[1], scale) if now.num_segments > 1 else found[0]
 
@@ -236,7 +245,13 @@ def _block_tokens(setting: _Setting, block: Block, start: float, num_segments: i
 
 
 def _evaluate(
-    setting: _Setting, work: _Work, latents: Tensor, t: float, estimates: Tensor | None = None
+    setting: _Setting,
+    work: _Work,
+    latents: Tensor,
+    t: float,
+    estimates: Tensor | None = None,
+    step_size: float = 0.0,
+    guidance: float = 0.0,
 ) -> tuple[Tensor, Past]:
     """Predictions ``(S, C, t, H, W)`` of the segments, which share the latents, and their keys and values.
 
@@ -245,7 +260,7 @@ def _evaluate(
     model, count = setting.model, work.num_segments
     patch = model.dit.config.patch_size
     conditions = work.tokens.conditions.clone()
-    conditions[:, 0] = t
+    conditions[:, 0], conditions[:, 1], conditions[:, 2] = t, step_size, guidance
     patches = patchify(latents, patch)  # (T, S, P)
     tokens = replace(work.tokens, patches=patches.flatten(0, 1).repeat(count, 1), conditions=conditions)
     no_states = model.dit.text_embed.weight.new_zeros(0, model.text.config.hidden_size)

@@ -86,9 +86,38 @@ def model_defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
     return defaults
 
 
-def sampling_options(defaults: Mapping[str, Any], **asked: Any) -> SamplingOptions:
-    """The model's recommendations over ours, and what the user asked for over both; None asks for nothing."""
-    return replace(recommended_options(defaults), **{name: value for name, value in asked.items() if value is not None})
+def sampling_options(defaults: Mapping[str, Any], *, classical_guidance: bool = False, **asked: Any) -> SamplingOptions:
+    """The model's recommendations over ours, and what the user asked for over both; None asks for nothing.
+
+    Args:
+        defaults: Of ``model_defaults``.
+        classical_guidance: Guide a distilled model by evaluations side by side, not by its input.
+        asked: Values of ``SamplingOptions`` by name.
+
+    Raises:
+        UsageError: If a model is asked for what it was not taught; names what it was.
+    """
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    options = replace(recommended_options(defaults), **chosen)
+    few = options.few_steps
+    if few is None:
+        if classical_guidance:
+            raise UsageError(
+                "--classical-guidance: this model has no other; leave it out (sora dit distill folds it in)"
+            )
+        return options
+    if options.num_steps <= few.largest:
+        if not options.takes_taught_steps:
+            raise UsageError(
+                f"--steps {options.num_steps}: this model was taught {', '.join(map(str, few.taught))} steps; "
+                f"take one of these, or more than {few.largest}"
+            )
+        if options.sampler != "euler":
+            raise UsageError(
+                f"--sampler {options.sampler}: steps that were taught are whole, as of euler; "
+                f"leave it out, or take more than {few.largest} steps"
+            )
+    return replace(options, few_steps=replace(few, folds=not classical_guidance))
 
 
 def fitting_size(

@@ -8,9 +8,12 @@ save. The same call goes on where it stopped.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+
+from tokenizers import Tokenizer
 
 from soracli.core.errors import Stopped
 from soracli.core.progress import Reporter, SilentReporter
@@ -18,27 +21,29 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.diffusion.config import SamplingConfig
 from soracli.models.dit import DiT
+from soracli.models.generator import Generator
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
+from soracli.models.tokenizer import PairedTokenizer
 from soracli.pipelines.dit_adapter import adapt, check_adapters
 from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_figures import build_speedometer, shown
 from soracli.pipelines.dit_model import finish, show_draft
 from soracli.pipelines.dit_packing import tell_left_out
 from soracli.pipelines.dit_start import begin_from, check_patch, check_vae, learn_tokenizer, load_start
-from soracli.pipelines.dit_step import DiTWithText, learn, validate
+from soracli.pipelines.dit_step import Batch, DiTWithText, learn, validate
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import is_due, may_change
 from soracli.training.device import product_dtype, set_threads
-from soracli.training.distributed import agree_on_stop, on_main, open_world
+from soracli.training.distributed import World, agree_on_stop, on_main, open_world
 from soracli.training.metrics_log import open_metrics
 from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import begin_state, load_train_state, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state
 
 _MAY_CHANGE = (
     "accumulate",
@@ -46,6 +51,12 @@ _MAY_CHANGE = (
     *(f"sampling.{key}" for key in SamplingConfig.model_fields),
 )
 """The same command with other values of these goes on; on a finished run it only writes them into the model."""
+
+
+DrawBatch = Callable[
+    [LatentSampler, Tokenizer | PairedTokenizer, DitTrainRecipe, TrainState, World, Generator | None], Batch
+]
+"""This rank's share of the batch of one step, the same when resumed; last of all the model that was begun from."""
 
 
 def train_dit(
@@ -57,6 +68,7 @@ def train_dit(
     init: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
+    draw: DrawBatch | None = None,
 ) -> Path:
     """Train a DiT, or go on with a run.
 
@@ -68,6 +80,7 @@ def train_dit(
         init: A model to begin from, with its text encoder and tokens; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
+        draw: What is learnt at a step, with its targets; None: what the data say.
 
     Returns:
         ``out``; in ``out/model`` is the whole model, or the adapter of ``init`` if the recipe asks for one.
@@ -76,7 +89,7 @@ def train_dit(
         Stopped: After a stop on request; everything is saved.
         SoraError: For anything a user can put right.
     """
-    recipe, reporter = loaded.recipe, reporter or SilentReporter()
+    recipe, reporter, drawn = loaded.recipe, reporter or SilentReporter(), draw or _from_data
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
         world = stack.enter_context(open_world(device))
@@ -95,7 +108,7 @@ def train_dit(
             resolved["frozen"] = frozen.hash
         text = recipe_text(recipe, loaded.origins)
         changes = may_change(recipe.loop, *_MAY_CHANGE)
-        defaults = DitTrainRecipe().model_dump(mode="json")
+        defaults = type(recipe)().model_dump(mode="json")
         entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
@@ -134,7 +147,7 @@ def train_dit(
         while state.step < recipe.loop.steps:
             began = time.perf_counter()
             told = told or tell_left_out(sampler, tokenizer, recipe, state.step, reporter.note)
-            batch = draw_batch(sampler, tokenizer, recipe, state.step, world)
+            batch = drawn(sampler, tokenizer, recipe, state, world, start)
             if speedometer is None:
                 speedometer = build_speedometer(model, sampler, tokenizer, recipe, batch, world)
                 reporter.note(f"matrix products of this model: {speedometer.rate / 1e12:.3g} TFLOP/s here")
@@ -158,3 +171,14 @@ def train_dit(
                 raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
         on_main(lambda: finish(run, state, tokenizer, cache, recipe, vae, init), world)
     return out
+
+
+def _from_data(
+    sampler: LatentSampler,
+    tokenizer: Tokenizer | PairedTokenizer,
+    recipe: DitTrainRecipe,
+    state: TrainState,
+    world: World,
+    start: Generator | None,
+) -> Batch:
+    return draw_batch(sampler, tokenizer, recipe, state.step, world)

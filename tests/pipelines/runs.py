@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from soracli.core.progress import SilentReporter, Task
 from soracli.data.latents import write_index, write_shard
 from soracli.models.store import load_vae, save_vae
-from soracli.pipelines.recipes import DitTrainRecipe, VaeTrainRecipe
+from soracli.pipelines.recipes import DitDistillRecipe, DitTrainRecipe, VaeTrainRecipe
 from soracli.recipe.load import Loaded, load_recipe
 from tests.models.tiny import tiny_vae
 
@@ -46,6 +46,10 @@ def vae_recipe(*more: str) -> Loaded[VaeTrainRecipe]:
 
 def dit_recipe(*more: str) -> Loaded[DitTrainRecipe]:
     return load_recipe(DitTrainRecipe, None, [*DIT, *more])
+
+
+def distill_recipe(*more: str) -> Loaded[DitDistillRecipe]:
+    return load_recipe(DitDistillRecipe, None, [*DIT, "distill.largest=4", "distill.guided=0.3", *more])
 
 
 def make_cache(folder: Path, lengths: tuple[int, ...] = (7, 6, 1)) -> tuple[Path, Path]:
