@@ -33,6 +33,16 @@ def evaluate(
     minutes: Annotated[
         int, typer.Option("--minutes", min=0, metavar="N", help="Videos of a minute, to measure drift; 0: none.")
     ] = 0,
+    sliding_window: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--sliding-window",
+            min=1,
+            metavar="N",
+            help="Latent frames of a plain window to compare minutes with. Repeatable.",
+            show_default="the model's",
+        ),
+    ] = None,
     seams: Annotated[
         int,
         typer.Option("--seams", min=0, metavar="N", help="Videos to extend, connect and loop, N of each; 0: none."),
@@ -61,8 +71,8 @@ def evaluate(
     """Whether videos show what prompts ask for, at the settings of sora generate without options.
 
     World prompts are judged beside true renders of the same scenes; videos of names are compared with all real clips;
-    minutes are measured from their first seconds to their last; where a video goes on, the step there beside those
-    around it; edits are judged by what was asked and by all that was not.
+    minutes are measured from their first seconds to their last, beside a plain sliding window; where a video goes on,
+    the step there beside those around it; edits are judged by what was asked and by all that was not.
     """
     length = parse_seconds(seconds)
     if out is not None and out.exists() and not overwrite:
@@ -77,6 +87,7 @@ def evaluate(
         clips=clips,
         names=emoji,
         minutes=minutes,
+        sliding_windows=sliding_window or (),
         seams=seams,
         seam_clips=seam_clips or (),
         edits=edits,

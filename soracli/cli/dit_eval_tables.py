@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from soracli.cli.console import print_result, print_table
@@ -10,13 +11,14 @@ from soracli.cli.console import print_result, print_table
 if TYPE_CHECKING:
     from soracli.metrics.intervals import Share
     from soracli.pipelines.evaluate_dit import DitReport
-    from soracli.pipelines.evaluate_drift import DriftReport, LongFigures
+    from soracli.pipelines.evaluate_drift import DriftReport, LongFigures, Mean
     from soracli.pipelines.evaluate_edits import EditReport
     from soracli.pipelines.evaluate_names import NamesReport
     from soracli.pipelines.evaluate_obedience import ObedienceReport
     from soracli.pipelines.evaluate_seams import SeamReport
 
 _HASHES, _HASH_DIGITS = ("model", "adapter"), 12
+_OVER_TIME = ("sharpness", "saturation", "contrast", "colourfulness", "count", "colours", "sizes", "motion")
 _ROWS = {
     "colour_and_shape": "colour and shape",
     "motion": "motion",
@@ -81,14 +83,50 @@ def _show_names(report: NamesReport) -> None:
 
 
 def _show_drift(report: DriftReport) -> None:
-    print_result("\nfrom the first seconds to the last")
-    headers = ("video", "", "colour", "saturation", "sharpness", "contrast", "motion", "frozen windows", "repeat")
+    print_result("\nfrom the first seconds to the last, beyond what the render changes, percentage points")
+    names = list(dict.fromkeys(name for row in report.figures.values() for name in row.beyond_render))
+    print_table(
+        ("", *names, "dynamic degree", "of the last seconds"),
+        [
+            (
+                source,
+                *(_mean(row.beyond_render.get(name)) for name in names),
+                f"{row.dynamic_degree:.2f}",
+                f"{row.last_dynamic_degree:.2f}",
+            )
+            for source, row in report.figures.items()
+        ],
+    )
+    print_result("\nby window, mean over videos: generated / render")
+    print_table(("seconds", *_OVER_TIME), _window_rows(report))
+    print_result("\nvideos, from the first seconds to the last")
+    headers = ("video", "", "colour", "sharpness, %", "saturation, %", "contrast, %", "colourfulness, %")
     rows: list[Sequence[str]] = []
     for video in report.videos:
-        rows.append((video.prompt, "generated", *_figures(video.generated)))
-        rows.append(("", "render", *_figures(video.render)))
-    print_table(headers, rows)
+        for number, (source, figures) in enumerate(video.figures.items()):
+            rows.append(("" if number else video.prompt, source, *_figures(figures)))
+    print_table((*headers, "frozen windows", "repeat"), rows)
     print_result(f"protocol: {report.protocol}")
+
+
+def _window_rows(report: DriftReport) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
+    for number, window in enumerate(report.videos[0].figures["render"].windows):
+        cells = [f"{window.start:g}-{window.start + window.seconds:g}"]
+        for name in _OVER_TIME:
+            pair = []
+            for source in ("generated", "render"):
+                places = [video.figures[source] for video in report.videos]
+                found = [
+                    value
+                    for one in places
+                    for part in (one.windows[number], one.objects[number])
+                    if (value := getattr(part, name, None)) is not None
+                ]
+                pair.append(f"{fmean(found):.3f}" if found else "-")
+            cells.append(" / ".join(pair))
+        rows.append(cells)
+    return rows
 
 
 def _show_seams(report: SeamReport) -> None:
@@ -127,13 +165,16 @@ def _figures(figures: LongFigures) -> tuple[str, ...]:
     drift = figures.drift
     return (
         f"{drift.colour:.3f}",
-        f"{drift.saturation:+.3f}",
-        f"x{drift.sharpness:.2f}",
-        f"x{drift.contrast:.2f}",
-        f"x{drift.motion:.2f}",
+        *(f"{change:+.1f}" for change in (drift.sharpness, drift.saturation, drift.contrast, drift.colourfulness)),
         f"{figures.frozen} of {len(figures.windows)}",
         f"{figures.largest_repeat:.2f}",
     )
+
+
+def _mean(mean: Mean | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean.mean:+.1f}" if mean.error is None else f"{mean.mean:+.1f} (error {mean.error:.1f})"
 
 
 def _cell(share: Share | None) -> str:

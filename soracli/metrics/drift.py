@@ -30,6 +30,7 @@ class WindowFigures:
         saturation: Mean over pixels of (max - min) / max of the three colours (HSV), 0 for black.
         sharpness: Mean absolute difference between neighbouring pixels' grey.
         contrast: Standard deviation of grey inside a frame, mean over frames.
+        colourfulness: Spread and strength of opponent colours inside a frame, mean over frames, see ``colourfulness``.
         motion: Mean absolute difference between neighbouring frames, 0 for a single frame.
         frozen: Whether ``motion`` is below ``FROZEN_MOTION``.
     """
@@ -40,6 +41,7 @@ class WindowFigures:
     saturation: float
     sharpness: float
     contrast: float
+    colourfulness: float
     motion: float
     frozen: bool
 
@@ -50,17 +52,17 @@ class Drift:
 
     Attributes:
         colour: Distance between mean colours: root mean square over red, green and blue.
-        saturation: Difference, last minus first.
-        sharpness: Ratio, last over first; 1 if both are 0, infinite if only the first is.
-        contrast: Ratio.
-        motion: Ratio.
+        sharpness: Per cent of the first, above 0 for more; 0 if both are 0, infinite if only the first is.
+        saturation: Likewise.
+        contrast: Likewise.
+        colourfulness: Likewise.
     """
 
     colour: float
-    saturation: float
     sharpness: float
+    saturation: float
     contrast: float
-    motion: float
+    colourfulness: float
 
 
 def window_figures(video: Tensor, fps: float, seconds: float = WINDOW_SECONDS) -> list[WindowFigures]:
@@ -74,7 +76,7 @@ def window_figures(video: Tensor, fps: float, seconds: float = WINDOW_SECONDS) -
     Raises:
         ValueError: If the array is no such video.
     """
-    return [_figures(video[first:last], first / fps, fps) for first, last in _windows(video, fps, seconds)]
+    return [_figures(video[first:last], first / fps, fps) for first, last in window_ranges(video, fps, seconds)]
 
 
 def drift_between(first: WindowFigures, last: WindowFigures) -> Drift:
@@ -82,11 +84,31 @@ def drift_between(first: WindowFigures, last: WindowFigures) -> Drift:
     distance = sum((b - a) ** 2 for a, b in zip(first.colour, last.colour, strict=True)) / 3
     return Drift(
         colour=distance**0.5,
-        saturation=last.saturation - first.saturation,
-        sharpness=_ratio(last.sharpness, first.sharpness),
-        contrast=_ratio(last.contrast, first.contrast),
-        motion=_ratio(last.motion, first.motion),
+        sharpness=per_cent_change(first.sharpness, last.sharpness),
+        saturation=per_cent_change(first.saturation, last.saturation),
+        contrast=per_cent_change(first.contrast, last.contrast),
+        colourfulness=per_cent_change(first.colourfulness, last.colourfulness),
     )
+
+
+def per_cent_change(first: float, last: float) -> float:
+    """How much more the last is, per cent of the first; 0 if both are 0, infinite if only the first is."""
+    if first == 0:
+        return 0.0 if last == 0 else float("inf")
+    return 100 * (last - first) / first
+
+
+def colourfulness(frames: Tensor) -> Tensor:
+    """How colourful frames ``(T, H, W, 3)`` in [0, 1] are, ``(T,)``: 0 for grey.
+
+    Source: Hasler and Suesstrunk 2003, Measuring colourfulness in natural images, section 7 (their M3), where white
+    is 1 and not 255.
+    """
+    red, green, blue = frames.flatten(1, 2).unbind(-1)  # (T, H W)
+    across, along = red - green, (red + green) / 2 - blue
+    spread = (across.var(1, correction=0) + along.var(1, correction=0)).sqrt()
+    strength = (across.mean(1).square() + along.mean(1).square()).sqrt()
+    return spread + 0.3 * strength
 
 
 def largest_repeat(video: Tensor, fps: float, seconds: float = WINDOW_SECONDS) -> float:
@@ -135,7 +157,12 @@ def _stretch_norms(change: Tensor, steps: int) -> Tensor:
     return (squares - sums.square() / steps).sum(0).clamp(min=0).sqrt()
 
 
-def _windows(video: Tensor, fps: float, seconds: float) -> Iterator[tuple[int, int]]:
+def window_ranges(video: Tensor, fps: float, seconds: float = WINDOW_SECONDS) -> Iterator[tuple[int, int]]:
+    """First frame of each window and the one after its last; see ``window_figures``.
+
+    Raises:
+        ValueError: If the array is no such video.
+    """
     _check(video)
     length = max(1, round(seconds * fps))
     count = max(1, int(len(video) / length + 0.5))
@@ -158,6 +185,7 @@ def _figures(window: Tensor, start: float, fps: float) -> WindowFigures:
         saturation=float(((highest - lowest) / highest.clamp(min=1e-6)).mean()),
         sharpness=float((across.sum() + down.sum()) / max(steps, 1)),
         contrast=float(grey.flatten(1).std(1, correction=0).mean()),
+        colourfulness=float(colourfulness(colours).mean()),
         motion=motion,
         frozen=motion < FROZEN_MOTION,
     )
@@ -166,12 +194,6 @@ def _figures(window: Tensor, start: float, fps: float) -> WindowFigures:
 def _thumbnail(frame: Tensor) -> Tensor:
     grey = frame.float().mean(-1) / 255
     return functional.adaptive_avg_pool2d(grey[None], _THUMBNAIL).flatten()
-
-
-def _ratio(last: float, first: float) -> float:
-    if first == 0:
-        return 1.0 if last == 0 else float("inf")
-    return last / first
 
 
 def _check(video: Tensor) -> None:

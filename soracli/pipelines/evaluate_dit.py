@@ -71,6 +71,7 @@ def evaluate_dit(
     clips: Path | None = None,
     names: int = 32,
     minutes: int = 0,
+    sliding_windows: Sequence[int] = (),
     seams: int = 0,
     seam_clips: Sequence[Path] = (),
     edits: int = 0,
@@ -92,6 +93,8 @@ def evaluate_dit(
         clips: A manifest of clips that the model was trained on; None leaves names out.
         names: How many of its captions.
         minutes: Videos of a minute; 0 leaves them out.
+        sliding_windows: Latent frames of plain sliding windows that minutes are made with too; none takes the window
+            of the model.
         seams: Videos of each verb (extend, extend backward, connect, loop) and material; 0 leaves them out.
         seam_clips: Manifests of clips that are materials beside the world.
         edits: Instruction edits; 0 leaves them out.
@@ -115,6 +118,8 @@ def evaluate_dit(
         raise UsageError(
             "nothing to evaluate: give --prompts N, --clips MANIFEST, --minutes N, --seams N or --edits N, N from 1 on"
         )
+    if sliding_windows and not minutes:
+        raise UsageError("--sliding-window says what minutes are compared with: give --minutes N too")
     if seam_clips and not seams:
         raise UsageError("--seam-clips says what seams are measured on: give --seams N too")
     if adapter is not None and (seams or edits):
@@ -125,7 +130,7 @@ def evaluate_dit(
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"the picture is a .png, got {picture.name!r}; try {picture.stem}.png")
     place = choose_device(device)
-    judge_folder = find_judge(judge, model) if prompts or edits else None
+    judge_folder = find_judge(judge, model) if prompts or minutes or edits else None
     judges = None if judge_folder is None else load_judge(judge_folder, place)
     maker = maker or open_model(model, place, adapter)
     if edits and maker.verbs.edit is None:
@@ -147,8 +152,16 @@ def evaluate_dit(
     if clips is not None:
         named, shown = evaluate_names(maker, clips, count=names, seed=seed, device=place, reporter=reporter)
         rows += name_rows(named, shown)
-    if minutes:
-        drift, shown = evaluate_drift(maker, count=minutes, seed=seed, device=place, reporter=reporter)
+    if judges is not None and minutes:
+        drift, shown = evaluate_drift(
+            maker,
+            judges,
+            count=minutes,
+            windows=sliding_windows or (maker.verbs.memory.window,),
+            seed=seed,
+            device=place,
+            reporter=reporter,
+        )
         rows += drift_rows(drift, shown)
     if seams:
         seam_report, around = evaluate_seams(
@@ -200,5 +213,5 @@ def find_judge(judge: Path | None, model: Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     raise ArtifactError(
-        "this installation has no judge of world videos; name one with --judge, or measure without: --prompts 0"
+        "this installation has no judge of world videos; name one with --judge; names and seams need none"
     )

@@ -28,8 +28,8 @@ def find_objects(judge: Judge, frames: Tensor, fps: float) -> ShownObjects:
         fps: Frames a second.
 
     Returns:
-        Colour and shape of each object, its pixels on maps of half the judge's side, and the logarithm of its distance,
-        at the frames that the judge looks at.
+        Colour, shape and size of each object, its pixels on maps of half the judge's side, and the logarithm of its
+        distance, at the frames that the judge looks at.
 
     Raises:
         DataError: If the video is too short to be judged.
@@ -50,23 +50,24 @@ def find_objects(judge: Judge, frames: Tensor, fps: float) -> ShownObjects:
     for number, offset in enumerate(offsets):
         # From the square's middle to the frame's.
         centre[number, :, 0 if is_wide else 1] += (2 * offset - offsets[-1]) / side
-    there, colour, centre, shape, depth = (
+    there, colour, centre, shape, size, depth = (
         joined(list(parts), offsets, axis)
         for parts in (
             maps.there.sigmoid().cpu(),
             maps.colour.softmax(2).cpu(),
             centre,
             maps.shape.log_softmax(2).cpu(),
+            maps.size.log_softmax(2).cpu(),
             maps.depth.cpu(),
         )
     )
     member, colours = track_objects(there, colour, centre)  # (T, N, h, w)
     weight = member.float()
-    shapes = torch.einsum("tnyx,tcyx->nc", weight, shape)
+    shapes, sizes = (torch.einsum("tnyx,tcyx->nc", weight, votes).argmax(1) for votes in (shape, size))
     return ShownObjects(
         words=tuple(
-            ObjectWords(colour=config.colours[named], shape=config.shapes[int(votes.argmax())])
-            for named, votes in zip(colours, shapes, strict=True)
+            ObjectWords(colour=config.colours[named], shape=config.shapes[form], size=config.sizes[extent])
+            for named, form, extent in zip(colours, shapes.tolist(), sizes.tolist(), strict=True)
         ),
         member=member,
         depth=torch.einsum("tnyx,tyx->tn", weight, depth) / weight.sum((2, 3)),

@@ -13,15 +13,34 @@ from soracli.metrics.drift import Drift, WindowFigures
 from soracli.metrics.intervals import wilson_share
 from soracli.pipelines import evaluate_dit as module
 from soracli.pipelines.evaluate_dit import DitReport
-from soracli.pipelines.evaluate_drift import DriftReport, LongFigures, LongVideo
+from soracli.pipelines.evaluate_drift import (
+    GENERATED,
+    RENDER,
+    DriftFigures,
+    DriftReport,
+    LongFigures,
+    LongVideo,
+    Mean,
+    WindowObjects,
+    sliding_name,
+)
 from soracli.pipelines.evaluate_edits import MADE, TRUE, EditReport
 from soracli.pipelines.evaluate_names import NameShares, NamesReport
 from soracli.pipelines.evaluate_obedience import GROUPS, SOURCES, ObedienceReport
 from soracli.pipelines.evaluate_seams import SeamFigures, SeamReport
 
 _WINDOW = WindowFigures(
-    start=0, seconds=5, colour=(0.5, 0.5, 0.5), saturation=0.2, sharpness=0.1, contrast=0.1, motion=0.01, frozen=False
+    start=0,
+    seconds=5,
+    colour=(0.5, 0.5, 0.5),
+    saturation=0.2,
+    sharpness=0.1,
+    contrast=0.1,
+    colourfulness=0.3,
+    motion=0.01,
+    frozen=False,
 )
+_OBJECTS = WindowObjects(count=1.0, colours=0.5, sizes=None)
 
 _SEAMS = SeamFigures(
     material="film",
@@ -42,8 +61,8 @@ _EDITED = {MADE: dict(_ANSWERS), TRUE: {**_ANSWERS, "changed": wilson_share(39, 
 
 
 def _long(sharpness: float) -> LongFigures:
-    drift = Drift(colour=0.0123, saturation=-0.05, sharpness=sharpness, contrast=1.0, motion=0.9)
-    return LongFigures(windows=[_WINDOW] * 12, drift=drift, largest_repeat=0.25, frozen=1)
+    drift = Drift(colour=0.0123, saturation=-5.04, sharpness=sharpness, contrast=0.0, colourfulness=9.0)
+    return LongFigures([_WINDOW] * 12, [_OBJECTS] * 12, drift=drift, largest_repeat=0.25, frozen=1)
 
 
 def _report() -> DitReport:
@@ -59,7 +78,14 @@ def _report() -> DitReport:
         judge_hash="fedcba9876543210",
         obedience=ObedienceReport([], shares, {"motion": wilson_share(300, 300)}, "prompts and seeds"),
         names=NamesReport([], 697, [names], "names and clips"),
-        drift=DriftReport([LongVideo("a red ball bounces", 0, _long(0.5), _long(1.0))], "first and last"),
+        drift=DriftReport(
+            [LongVideo("a red ball bounces", 0, {GENERATED: _long(-50.0), RENDER: _long(0.0)})],
+            {
+                GENERATED: DriftFigures({"sharpness": Mean(-50.0, 2.04), "count": Mean(12.5, 0.0)}, 0.9, 0.5),
+                sliding_name(8): DriftFigures({"sharpness": Mean(-60.0, None)}, 0.7, 0.0),
+            },
+            "first and last",
+        ),
         seams=SeamReport([], [_SEAMS], "steps at seams"),
         edits=EditReport([], _EDITED, {source: {"colour": wilson_share(5, 8)} for source in _EDITED}, "instructions"),
         picture="",
@@ -86,8 +112,12 @@ def test_tables_and_protocols(capsys: pytest.CaptureFixture[str]) -> None:
         *["100.0", "[89-100]"] * 2,
     ]
     assert table["a red ball bounces"].split()[4:] == (
-        ["generated", "0.012", "-0.050", "x0.50", "x1.00", "x0.90", "1", "of", "12", "0.25"]
+        ["generated", "0.012", "-50.0", "-5.0", "+0.0", "+9.0", "1", "of", "12", "0.25"]
     )
+    beyond = ["-50.0", "(error", "2.0)", "+12.5", "(error", "0.0)", "0.90", "0.50"]
+    assert table["generated"].split()[1:] == beyond
+    assert table["sliding window of 8"].split()[4:] == ["-60.0", "-", "0.70", "0.00"]
+    assert table["0-5"].split()[1:4] == ["0.100", "/", "0.100"] and table["0-5"].split()[-6:-3] == ["-", "/", "-"]
     protocols = [line for line in lines if line.startswith("protocol: ")]
     assert protocols[:3] == ["protocol: prompts and seeds", "protocol: names and clips", "protocol: first and last"]
     assert protocols[3:] == ["protocol: steps at seams", "protocol: instructions"]
@@ -111,7 +141,7 @@ def test_options_go_to_the_pipeline(
     monkeypatch.setattr(module, "evaluate_dit", pretend)
     Path("mine").mkdir()
     words = "--prompts 8 --seconds 2s --clips c.jsonl --emoji 4 --minutes 2 --seed 9 --out a.png --judge j --device cpu"
-    words += " --adapter a --seams 3 --seam-clips f.jsonl --seam-clips g.jsonl --edits 5"
+    words += " --adapter a --seams 3 --seam-clips f.jsonl --seam-clips g.jsonl --edits 5 --sliding-window 8"
     assert main(["dit", "eval", "mine", *words.split(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["obedience"]["shares"]["generated"]["all"]["motion"]["right"] == 50 and answer["drift"] is None
@@ -124,6 +154,7 @@ def test_options_go_to_the_pipeline(
         "clips": Path("c.jsonl"),
         "names": 4,
         "minutes": 2,
+        "sliding_windows": [8],
         "seams": 3,
         "seam_clips": [Path("f.jsonl"), Path("g.jsonl")],
         "edits": 5,
@@ -134,7 +165,7 @@ def test_options_go_to_the_pipeline(
         "picture": Path("a.png"),
     }
     defaults = {"prompts": 64, "seconds": 4.0, "clips": None, "names": 32, "minutes": 0, "seed": 0, "judge": None}
-    defaults |= {"adapter": None, "seams": 0, "seam_clips": (), "edits": 0}
+    defaults |= {"adapter": None, "seams": 0, "seam_clips": (), "edits": 0, "sliding_windows": ()}
     assert calls[1] == {"model": Path("mine"), "device": "auto", "picture": None, **defaults}
 
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from soracli.metrics.drift import Drift, drift_between, largest_repeat, window_figures
+from soracli.metrics.drift import (
+    Drift,
+    colourfulness,
+    drift_between,
+    largest_repeat,
+    per_cent_change,
+    window_figures,
+)
 
 FPS = 4.0
 
@@ -27,6 +34,8 @@ def test_flat_colours() -> None:
     (window,) = window_figures(video, FPS)
     assert window.colour == pytest.approx((1, 0, 0.2))
     assert window.saturation == pytest.approx(1)
+    across, along = 1.0, (1 + 0) / 2 - 0.2  # opponent colours, everywhere the same
+    assert window.colourfulness == pytest.approx(0.3 * (across**2 + along**2) ** 0.5)
     assert (window.sharpness, window.contrast, window.motion) == pytest.approx((0, 0, 0))
     assert window.frozen and window.seconds == 5
 
@@ -39,7 +48,21 @@ def test_stripes_that_swap() -> None:
     assert window.motion == pytest.approx(1)
     assert window.sharpness == pytest.approx(0.5)  # across all steps are 1, down none
     assert window.contrast == pytest.approx(0.5)
-    assert window.saturation == 0 and not window.frozen
+    assert window.saturation == window.colourfulness == 0 and not window.frozen
+
+
+def test_two_colours_side_by_side_are_spread() -> None:
+    frames = torch.zeros(1, 2, 2, 3)
+    frames[0, 0] = torch.tensor([1.0, 0.0, 0.0])
+    frames[0, 1] = torch.tensor([0.0, 1.0, 0.0])
+    # across is 1 above and -1 below, along is a half everywhere
+    assert float(colourfulness(frames)) == pytest.approx(1 + 0.3 * 0.5)
+    assert float(colourfulness(frames / 2)) == pytest.approx((1 + 0.3 * 0.5) / 2)
+
+
+@pytest.mark.parametrize(("first", "last", "change"), [(2, 3, 50), (4, 3, -25), (0, 0, 0), (0, 1, float("inf"))])
+def test_changes_are_per_cent_of_the_first(first: float, last: float, change: float) -> None:
+    assert per_cent_change(first, last) == change
 
 
 @pytest.mark.parametrize(("num_frames", "lengths"), [(1, [1]), (20, [20]), (29, [29]), (30, [20, 10]), (60, [20] * 3)])
@@ -54,12 +77,10 @@ def test_freezing_and_fading_show() -> None:
     first, still, dark = window_figures(video, FPS)
     assert [first.frozen, still.frozen, dark.frozen] == [False, True, False]
     drift = drift_between(first, dark)
-    assert drift.contrast == pytest.approx(0.5, abs=0.1)
-    assert drift.sharpness == pytest.approx(0.5, abs=0.1)
+    assert drift.contrast == pytest.approx(-50, abs=10)
+    assert drift.sharpness == pytest.approx(-50, abs=10)
     assert drift.colour > 0.1
-    assert drift_between(first, first) == Drift(colour=0, saturation=0, sharpness=1, contrast=1, motion=1)
-    assert drift_between(still, first).motion == float("inf")
-    assert drift_between(still, still).motion == 1
+    assert drift_between(first, first) == Drift(colour=0, sharpness=0, saturation=0, contrast=0, colourfulness=0)
 
 
 @pytest.mark.parametrize("lag", [20, 27, 33])

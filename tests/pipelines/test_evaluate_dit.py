@@ -49,14 +49,18 @@ def test_a_report_is_whole_and_repeats_itself(model: Path) -> None:
         assert picture.height > 2 * 96
 
 
-def test_minutes_are_measured_without_a_judge(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(model / "judge")
+def test_minutes_are_measured_beside_the_models_window(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "evaluate_drift", partial(evaluate_drift, seconds=1.0))
     maker = pretend_maker(lambda prompt, seed, num_frames: flat(seed, num_frames))
-    report = evaluate_dit(model, prompts=0, minutes=1, maker=maker, device="cpu", picture=Path("all.png"))
-    assert report.judge == report.judge_hash == "" and report.obedience is None
+    given = {"prompts": 0, "minutes": 1, "maker": maker, "device": "cpu"}
+    report = evaluate_dit(model, picture=Path("all.png"), **given)
+    assert report.judge == str(model / "judge") and report.obedience is None
     assert report.drift is not None and len(report.drift.videos) == 1
+    assert list(report.drift.figures) == ["generated", "sliding window of 4"]
     assert Path("all.png").is_file() and report.settings == {"model": "pretended"}
+    compared = evaluate_dit(model, sliding_windows=[3, 5], **given).drift
+    assert compared is not None
+    assert list(compared.figures) == ["generated", "sliding window of 3", "sliding window of 5"]
 
 
 def test_the_judge_is_the_named_one_or_the_models_or_ours(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +72,7 @@ def test_the_judge_is_the_named_one_or_the_models_or_ours(model: Path, monkeypat
     assert find_judge(model / "judge", run) == model / "judge"
     shutil.rmtree(model / "judge")
     monkeypatch.setattr(module.soracli, "__file__", str(model.parent / "soracli/__init__.py"))
-    with pytest.raises(ArtifactError, match="name one with --judge, or measure without: --prompts 0"):
+    with pytest.raises(ArtifactError, match="name one with --judge; names and seams need none"):
         find_judge(None, model)
     shutil.copytree(run / "model/judge", model.parent / "soracli/weights/nano/judge")
     assert find_judge(None, model) == model.parent / "soracli/weights/nano/judge"
@@ -101,6 +105,8 @@ def test_what_is_refused(model: Path) -> None:
         evaluate_dit(model, prompts=0, edits=1, device="cpu")
     with pytest.raises(UsageError, match="take no adapter: leave out --seams and --edits"):
         evaluate_dit(model, prompts=0, seams=1, adapter=Path("a"), device="cpu")
+    with pytest.raises(UsageError, match="give --minutes N too"):
+        evaluate_dit(model, sliding_windows=[4], device="cpu")
     with pytest.raises(UsageError, match="give --seams N too"):
         evaluate_dit(model, prompts=1, seam_clips=[Path("a.jsonl")], device="cpu")
     with pytest.raises(ArtifactError, match="not a dit"):

@@ -61,6 +61,8 @@ def test_a_square_has_the_objects_that_the_judge_names(judge: Judge) -> None:
     frames = render_scene(scene, simulate([scene], times).position[0], times, 64, 64, samples=4).frames
     found, named = find_objects(judge, frames, 4.0), judge_video(judge, frames, 4.0)
     assert [(item.colour, item.shape) for item in found.words] == [(item.colour, item.shape) for item in named.objects]
+    true_sizes = {(item.colour, item.shape): item.size for item in scene_words(scene).objects}
+    assert all(item.size == true_sizes[item.colour, item.shape] for item in found.words)
     assert found.member.shape == (8, len(named.objects), 64, 64)
     with pytest.raises(DataError, match="too short"):
         find_objects(judge, frames[:3], 4.0)
