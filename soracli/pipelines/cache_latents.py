@@ -25,6 +25,7 @@ from soracli.pipelines.shard_jobs import Job
 from soracli.pipelines.world_shards import edit_jobs, world_jobs, world_shapes
 from soracli.training.device import choose_device
 from soracli.training.ranks import work_share
+from soracli.training.run_folder import write_stopped
 from soracli.training.signals import signal_name, stop_on_signals
 
 
@@ -68,7 +69,10 @@ def cache_latents(
                 write_shard(out, job.name, *job.make())
             task.advance(job.count)
             if flag:
-                raise Stopped(f"{signal_name(flag.level)}: every finished shard is kept; the same command goes on")
+                reason = signal_name(flag.level) or ""
+                if element := os.environ.get("SLURM_ARRAY_TASK_ID"):
+                    write_stopped(out, reason, element)
+                raise Stopped(f"{reason}: every finished shard is kept; the same command goes on")
     missing = [job.name for job in jobs if not has_shard(out, job.name)]
     if missing:
         raise Stopped(

@@ -256,9 +256,19 @@ def test_a_stop_keeps_finished_shards(vae, tmp_path):
     with pytest.raises(Stopped, match="SIGUSR1: every finished shard is kept"):
         run(vae, tmp_path / "parts", reporter=StopAfter(1))
     assert len(shards(tmp_path / "parts")) == 2
+    assert not list((tmp_path / "parts").glob("stopped*"))
     run(vae, tmp_path / "whole")
     run(vae, tmp_path / "parts")
     assert shards(tmp_path / "parts") == shards(tmp_path / "whole")
+
+
+def test_an_element_of_an_array_says_why_it_stopped(vae, tmp_path, monkeypatch):
+    """The batch script asks for another turn by that file."""
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    with pytest.raises(Stopped, match="SIGUSR1"):
+        run(vae, tmp_path / "out", reporter=StopAfter(1))
+    assert (tmp_path / "out/stopped.1").read_text() == "SIGUSR1\n"
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ def test_an_error_is_passed_on(run_script, name):
     assert run_script(name, code=5)[:2] == (5, [])
 
 
-def test_an_element_whose_share_is_done_before_the_others_has_not_failed(run_script):
-    assert run_script("captions", code=75)[:2] == (0, [])
+@pytest.mark.parametrize("name", IN_ARRAYS)
+def test_an_element_whose_share_is_done_before_the_others_has_not_failed(run_script, name):
+    assert run_script(name, code=75)[:2] == (0, [])
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
