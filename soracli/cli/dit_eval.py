@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json
+from soracli.cli.dit_eval_steps import show_curve
 from soracli.cli.dit_eval_tables import show_report
 from soracli.cli.options import AdapterOption, DeviceOption, JsonOption, OverwriteOption
 from soracli.core.errors import UsageError
@@ -52,6 +53,12 @@ def evaluate(
         typer.Option("--seam-clips", metavar="MANIFEST", help="Clips for it too, beside the world. Repeatable."),
     ] = None,
     edits: Annotated[int, typer.Option("--edits", min=0, metavar="N", help="Instructions to follow; 0: none.")] = 0,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            "--steps", metavar="N,N,...", help="Only this: the prompts again at each number of steps, as in 1,2,4,8,32."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Which prompts, names and videos.")
     ] = 0,
@@ -73,8 +80,27 @@ def evaluate(
     World prompts are judged beside true renders of the same scenes; videos of names are compared with all real clips;
     minutes are measured from their first seconds to their last, beside a plain sliding window; where a video goes on,
     the step there beside those around it; edits are judged by what was asked and by all that was not.
+    With --steps: what fewer steps cost.
     """
     length = parse_seconds(seconds)
+    if steps is not None:
+        others = {"--clips": clips, "--minutes": minutes, "--seams": seams, "--edits": edits, "--out": out}
+        if given := [name for name, value in others.items() if value]:
+            raise UsageError(f"--steps measures prompts alone; leave out {' and '.join(given)}")
+        from soracli.pipelines.find_model import find_model
+
+        show_curve(
+            find_model(model),
+            steps,
+            prompts=prompts,
+            seconds=length,
+            seed=seed,
+            judge=judge,
+            adapter=adapter,
+            device=device,
+            json=json,
+        )
+        return
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists; give another name, or --overwrite")
     from soracli.pipelines.evaluate_dit import evaluate_dit

@@ -98,7 +98,11 @@ class VideoMaker:
 
 
 def open_model(
-    model: Path, device: torch.device, adapter: Path | None = None, size: tuple[int, int] | None = None
+    model: Path,
+    device: torch.device,
+    adapter: Path | None = None,
+    size: tuple[int, int] | None = None,
+    num_steps: int | None = None,
 ) -> VideoMaker:
     """A model at the settings of ``sora generate`` without options.
 
@@ -107,14 +111,15 @@ def open_model(
         device: Where to compute.
         adapter: An adapter trained on it, if any.
         size: Height and width, as ``--size`` would say; the model's own if None.
+        num_steps: As ``--steps`` would say; the model's own if None.
 
     Raises:
-        UsageError: If the size does not fit the model; names the nearest that does.
+        UsageError: If the size does not fit the model, or it was not taught so many steps; names the nearest.
         ArtifactError: If there is no whole model, or the adapter is one of another.
 
     ``make`` raises NumericsError when the model's numbers are not finite.
     """
-    plan = plan_generation("a video", model=model, seed=0, adapter=adapter, size=size)
+    plan = plan_generation("a video", model=model, seed=0, adapter=adapter, size=size, num_steps=num_steps)
     dtype = choose_dtype("auto", device)
     set_threads(0)
     generator = load_generator(model, device)
