@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
+from tests.faults.matrix import marked_rows, say_rows
+
 hypothesis.settings.register_profile("sora", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("sora")
 
@@ -39,6 +41,30 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is also the current one, to write to with relative paths."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+_ROWS = pytest.StashKey[dict[str, set[int]]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember which rows of the matrix of faults each test stands for."""
+    rows = {item.nodeid: marked_rows(mark.args for mark in item.iter_markers("row")) for item in items}
+    config.stash[_ROWS] = {name: found for name, found in rows.items() if found}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print for how many rows of the matrix of faults there are tests, and how many of those passed here.
+
+    A row passes when all its tests that were run did, and at least one was run.
+    """
+    rows = config.stash.get(_ROWS, {})
+    if not rows:
+        return
+    passed = {report.nodeid for report in terminalreporter.stats.get("passed", []) if report.when == "call"}
+    broken = {report.nodeid for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])}
+    whole = set().union(*(rows[name] for name in rows if name in passed))
+    whole -= set().union(*(rows[name] for name in rows if name in broken))
+    terminalreporter.write_line(say_rows(set().union(*rows.values()), whole))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -88,6 +88,48 @@ def index(
         print_result(summary.manifest)
 
 
+@app.command("merge")
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The manifest to write: all/clips.jsonl.")],
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="What is merged, in this order.")],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="At most so many training clips of each manifest, evenly spread.",
+            show_default="all",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make one list of clips out of several. Files stay where they are; what is in two lists is taken once."""
+    from soracli.pipelines.merge_clips import merge_clips
+
+    summary = merge_clips(out, manifests, limit, overwrite=overwrite)
+    reporter = TerminalReporter()
+    for path, count in summary.taken:
+        reporter.note(f"{path}: {count} clips")
+    reporter.note(
+        f"{summary.num_clips} clips, {summary.num_validation} of them for validation; "
+        f"{summary.duplicates} duplicates left out"
+    )
+    if json:
+        taken = [{"manifest": path, "clips": count} for path, count in summary.taken]
+        print_json(
+            {
+                "manifest": summary.manifest,
+                "clips": summary.num_clips,
+                "validation": summary.num_validation,
+                "duplicates": summary.duplicates,
+                "merged": taken,
+            }
+        )
+    else:
+        print_result(summary.manifest)
+
+
 def _cores() -> int:
     """Cores this process may use: under Slurm fewer than the machine has; macOS cannot tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

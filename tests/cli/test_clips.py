@@ -73,3 +73,15 @@ def test_nothing_there(tmp_path: Path) -> None:
     done = sora("clips", "index", str(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (3, "")
     assert "no such folder" in done.stderr
+
+
+def test_lists_are_merged(folder: Path) -> None:
+    sora("clips", "index", str(folder), "--excerpt", "1s", "--workers", "1")
+    done = sora("clips", "merge", str(folder / "all" / "clips.jsonl"), str(folder / "clips.jsonl"), "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{folder / 'all' / 'clips.jsonl'}\n"
+    assert "2 clips, 0 of them for validation; 0 duplicates left out" in done.stderr
+    again = sora(
+        "clips", "merge", str(folder / "all" / "clips.jsonl"), str(folder / "clips.jsonl"), "--json", "--overwrite"
+    )
+    assert json.loads(again.stdout)["clips"] == 4
