@@ -13,7 +13,7 @@ from soracli.training.seeding import data_order
 
 WORLD_SEEDS = 1_000_000
 """Scenes are of the world ``WORLD_SEEDS + seed``; recipes use small numbers."""
-TRAINING_CLIPS = 64
+TRAINING_CLIPS = 256
 """Clips that the linear code is fitted on, at most."""
 
 

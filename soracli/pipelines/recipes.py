@@ -43,6 +43,9 @@ class VaeTrainRecipe(Section):
     faster."""
     train: Literal["all", "decoder"] = "all"
     """decoder: the encoder of --init stays as it is, and with it every latent that was made by it."""
+    statistics: Literal["measured", "kept"] = "measured"
+    """Mean and deviation by which latents are put on one scale. kept: those of --init, so that a model of its latents
+    finds the new ones where it expects them; what trains the decoder alone always keeps them."""
     vae: VAEConfig = VAEConfig()
     quantiser: QuantiserConfig = QuantiserConfig()
     frames: FramesConfig = FramesConfig()

@@ -179,6 +179,8 @@ def load_start(init: Path | None, recipe: VaeTrainRecipe) -> tuple[VideoVAE, Lat
     if init is None:
         if recipe.train == "decoder":
             raise UsageError('train = "decoder" keeps the encoder as it is: give the VAE it belongs to with --init')
+        if recipe.statistics == "kept":
+            raise UsageError('statistics = "kept" keeps those of another VAE: give it with --init')
         return None
     vae, spec = load_video_vae(init)
     wanted = with_quantiser(recipe.vae, recipe.quantiser).model_dump()
@@ -286,11 +288,11 @@ def _finish(
 ) -> str:
     """Write the averaged weights as a model, with the latents' mean and deviation.
 
-    They are measured, unless only the decoder was trained: then they are those of the VAE it began from.
+    They are measured, unless the recipe keeps those of the VAE it began from, as with a decoder trained alone.
     """
     vae = state.ema.module
     assert isinstance(vae, VideoVAE)
-    if recipe.train == "decoder" and start is not None:
+    if start is not None and (recipe.train == "decoder" or recipe.statistics == "kept"):
         mean, std = torch.tensor(start.mean), torch.tensor(start.std)
     else:
         mean, std = _statistics(vae, pool, recipe, world)

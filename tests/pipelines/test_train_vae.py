@@ -197,6 +197,20 @@ def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path):
     assert new_spec == old_spec  # so latents that the first one made still fit
 
 
+def test_statistics_are_measured_or_kept(tmp_path):
+    with pytest.raises(UsageError, match='statistics = "kept" keeps those of another VAE: give it with --init'):
+        train_vae(vae_recipe(WIDE, "statistics=kept"), clips=None, out=tmp_path / "no", device="cpu")
+    first = train_vae(vae_recipe(WIDE), clips=None, out=tmp_path / "first", device="cpu")
+    specs = {}
+    for choice in ("measured", "kept"):
+        recipe = vae_recipe(WIDE, f"statistics={choice}", "loop.seed=1")
+        _, specs[choice] = load_vae(train_vae(recipe, clips=None, init=first, out=tmp_path / choice, device="cpu"))
+    _, old = load_vae(first)
+    assert (specs["kept"].mean, specs["kept"].std) == (old.mean, old.std)
+    assert specs["measured"].std != old.std
+    assert specs["kept"].vae_hash != old.vae_hash
+
+
 TOKENS = ("quantiser.kind=lfq", "quantiser.num_bits=6", "quantiser.group_bits=4")
 
 
