@@ -14,12 +14,15 @@ from soracli.cli.options import (
     ClassicalOption,
     CommandWithPairs,
     DeviceOption,
+    ExpandByOption,
+    ExpandOption,
     JsonOption,
     OverwriteOption,
     PreviewOption,
     PromptAtOption,
     SeedOption,
     StoryboardOption,
+    chosen_expander,
 )
 from soracli.core.errors import UsageError
 from soracli.core.units import parse_fps, parse_interval, parse_seconds, parse_size
@@ -51,6 +54,8 @@ def generate(
     ] = None,
     prompt_at: PromptAtOption = None,
     storyboard: StoryboardOption = None,
+    expand: ExpandOption = False,
+    expand_by: ExpandByOption = None,
     seconds: Annotated[
         str | None, typer.Option(metavar="TIME", help="Length: 8s, 1m, 1m30s.", show_default="4s")
     ] = None,
@@ -141,6 +146,7 @@ def generate(
 
     given = "--prompts" if prompts is not None else "PROMPT" if prompt is not None else ""
     first, later = opening(read_scenes(prompt_at or (), storyboard), given, may_be_absent=image is not None)
+    reporter = TerminalReporter(refreshes=4 if preview else 10)
     plan = plan_generation(
         read_prompts(prompts) if prompts is not None else first if prompt is None else prompt,
         model=find_model(model),
@@ -163,10 +169,10 @@ def generate(
         contact_sheet=contact_sheet,
         grid=grid,
         adapter=adapter,
+        expand=chosen_expander(expand, expand_by, reporter.note),
     )
     from soracli.pipelines.generate import make_videos
 
-    reporter = TerminalReporter(refreshes=4 if preview else 10)
     shown = TerminalPreview(reporter) if preview else None
     made = make_videos(plan, device=device, dtype=dtype, reporter=reporter, preview=shown)
     if json:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from soracli.pipelines.expand_prompt import Expand
 
 RecipeArgument = Annotated[
     str | None,
@@ -102,6 +106,45 @@ StoryboardOption = Annotated[
     ),
 ]
 """A file of prompts over time."""
+
+
+ExpandOption = Annotated[
+    bool,
+    typer.Option("--expand", help="Make prompts long first, as sora expand does; what is typed is never contradicted."),
+]
+"""Whether prompts are expanded by rules."""
+
+ExpandByOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--expand-by",
+        metavar="URL MODEL",
+        help="Expand them by a language model: any OpenAI-compatible server; its key is in OPENAI_API_KEY.",
+        show_default="rules, offline",
+    ),
+]
+"""Whom to ask for expansions; None asks nobody."""
+
+
+def chosen_expander(by_rules: bool, by_model: tuple[str, str] | None, note: Callable[[str], None]) -> Expand:
+    """What ``--expand`` and ``--expand-by`` say.
+
+    Args:
+        by_rules: ``--expand``.
+        by_model: ``--expand-by``.
+        note: Told what goes wrong on the way.
+
+    Raises:
+        UsageError: If the endpoint cannot be one, or its key is missing.
+    """
+    from soracli.pipelines.expand_prompt import as_it_is, expander
+
+    if by_model is None:
+        return expander() if by_rules else as_it_is
+    from soracli.data.chat_endpoint import Chat
+    from soracli.data.chat_http import open_endpoint
+
+    return expander(Chat(open_endpoint(*by_model), note=note))
 
 
 class CommandWithPairs(TyperCommand):

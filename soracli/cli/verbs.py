@@ -15,6 +15,8 @@ from soracli.cli.options import (
     CommandWithPairs,
     DeviceOption,
     DryRunOption,
+    ExpandByOption,
+    ExpandOption,
     JsonOption,
     OverwriteOption,
     PreviewOption,
@@ -22,6 +24,7 @@ from soracli.cli.options import (
     SeedOption,
     StoryboardOption,
     TimedPrompt,
+    chosen_expander,
 )
 from soracli.core.units import parse_interval, parse_seconds, parse_span
 
@@ -88,9 +91,11 @@ def extend(
     backward: Annotated[bool, typer.Option("--backward", help="Make what came before it.")] = False,
     prompt_at: PromptAtOption = None,
     storyboard: StoryboardOption = None,
+    expand: ExpandOption = False,
+    expand_by: ExpandByOption = None,
 ) -> Asked:
     """Make a video longer, at its own size and rate; its own frames stay as they are. Sets a picture in motion."""
-    shown = _shown(prompt, prompt_at, storyboard)
+    shown = _shown(prompt, prompt_at, storyboard, expand, expand_by)
     verb: Verb = "extend backward" if backward else "extend"
     return Asked(verb, [video], {**shown, "seconds": parse_seconds(seconds)})
 
@@ -102,9 +107,11 @@ def connect(
     seconds: Annotated[str, typer.Option(metavar="TIME", help="Length of what is made between them.")] = "2s",
     prompt_at: PromptAtOption = None,
     storyboard: StoryboardOption = None,
+    expand: ExpandOption = False,
+    expand_by: ExpandByOption = None,
 ) -> Asked:
     """Make what leads from the end of one video to the beginning of another."""
-    shown = _shown(prompt, prompt_at, storyboard)
+    shown = _shown(prompt, prompt_at, storyboard, expand, expand_by)
     return Asked("connect", [first, second], {**shown, "seconds": parse_seconds(seconds)})
 
 
@@ -121,9 +128,11 @@ def loop(
     ] = None,
     prompt_at: PromptAtOption = None,
     storyboard: StoryboardOption = None,
+    expand: ExpandOption = False,
+    expand_by: ExpandByOption = None,
 ) -> Asked:
     """Make a video whose end runs into its beginning."""
-    shown = _shown(prompt, prompt_at, storyboard)
+    shown = _shown(prompt, prompt_at, storyboard, expand, expand_by)
     return Asked("loop", [video], {**shown, "seconds": None if seconds is None else parse_seconds(seconds)})
 
 
@@ -136,9 +145,13 @@ def redo(
     prompt: PromptArgument = None,
     prompt_at: PromptAtOption = None,
     storyboard: StoryboardOption = None,
+    expand: ExpandOption = False,
+    expand_by: ExpandByOption = None,
 ) -> Asked:
     """Make a part of a video anew, between what stands before and after it; the rest and its length stay."""
-    return Asked("redo", [video], {**_shown(prompt, prompt_at, storyboard), "span": parse_span(span)})
+    return Asked(
+        "redo", [video], {**_shown(prompt, prompt_at, storyboard, expand, expand_by), "span": parse_span(span)}
+    )
 
 
 def edit(
@@ -159,13 +172,23 @@ def edit(
     return Asked("edit", [video], {"prompt": prompt, "strength": strength})
 
 
-def _shown(prompt: str | None, prompt_at: list[TimedPrompt] | None, storyboard: Path | None) -> dict[str, Any]:
+def _shown(
+    prompt: str | None,
+    prompt_at: list[TimedPrompt] | None,
+    storyboard: Path | None,
+    by_rules: bool,
+    by_model: tuple[str, str] | None,
+) -> dict[str, Any]:
     """What the new frames show; times count from where they begin."""
     from soracli.pipelines.scenes import opening, read_scenes
 
     scenes = read_scenes(prompt_at or (), storyboard)
     first, later = opening(scenes, "" if prompt is None else "PROMPT", may_be_absent=True)
-    return {"prompt": first if prompt is None else prompt, "later": later}
+    return {
+        "prompt": first if prompt is None else prompt,
+        "later": later,
+        "expand": chosen_expander(by_rules, by_model, TerminalReporter().note),
+    }
 
 
 def _command(verb: Callable[..., Asked]) -> Callable[..., None]:

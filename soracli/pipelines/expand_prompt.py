@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from soracli.core.errors import UsageError
 from soracli.core.progress import Reporter, SilentReporter
@@ -14,6 +14,7 @@ from soracli.data.chat_endpoint import AnswerError, Chat
 from soracli.data.chat_http import without_key
 from soracli.data.world.expansion import expand_by_rules
 from soracli.metrics.contradictions import contradictions
+from soracli.pipelines.sampling_choice import RECORDED_CHARACTERS
 
 EXPAND_PROMPT: Final = (
     "You rewrite short prompts for a text-to-video model as the long captions it was trained on. Answer with one "
@@ -44,6 +45,43 @@ class Expansion:
     remark: str = ""
 
 
+Expand = Callable[[str, int, bool], Expansion]
+"""Makes a prompt long, by its seed, for something that moves or does not; an empty prompt stays empty."""
+
+
+def as_it_is(prompt: str, seed: int, moving: bool) -> Expansion:
+    """An ``Expand`` that adds nothing."""
+    return Expansion(prompt, prompt, "")
+
+
+def expander(chat: Chat | None = None) -> Expand:
+    """An ``Expand`` by rules, or by a language model.
+
+    What it returns raises as ``Chat.ask`` does.
+    """
+
+    def expand(prompt: str, seed: int, moving: bool) -> Expansion:
+        if not prompt:
+            return as_it_is(prompt, seed, moving)
+        return _by_rules(prompt, seed, moving) if chat is None else _by_chat(prompt, seed, chat)
+
+    return expand
+
+
+def expansion_record(one: Expansion) -> dict[str, Any]:
+    """What a file says of an expansion, beside its prompt; nothing where nothing was added."""
+    if one.text == one.prompt:
+        return {}
+    return {"expanded": one.text[:RECORDED_CHARACTERS], "expanded_by": one.by}
+
+
+def expansion_note(one: Expansion) -> list[str]:
+    """What a person is told of an expansion: the text, or why there is none."""
+    if one.remark:
+        return [f"'{one.prompt[:80]}' is {one.remark}"]
+    return [] if one.text == one.prompt else [f"'{one.prompt[:80]}' is shown as: {one.text}"]
+
+
 def expand_prompts(
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -65,12 +103,12 @@ def expand_prompts(
         UsageError: If a prompt is empty; with ``chat`` also as ``Chat.ask``, like Stopped and MachineError.
     """
     reporter = reporter or SilentReporter()
-    expanded = []
+    expand, expanded = expander(chat), []
     with reporter.task("expand", len(prompts), "prompt") as task:
         for prompt, seed in zip(prompts, seeds, strict=True):
             if not prompt.strip():
                 raise UsageError('the prompt is empty; say what to show, as in sora expand "a ball"')
-            one = _by_rules(prompt.strip(), seed, moving) if chat is None else _by_chat(prompt.strip(), seed, chat)
+            one = expand(prompt.strip(), seed, moving)
             if one.remark:
                 reporter.note(f"'{one.prompt[:80]}' is {one.remark}")
             expanded.append(one)

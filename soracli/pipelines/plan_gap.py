@@ -19,6 +19,7 @@ from soracli.data.video_read import probe_video
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_record
+from soracli.pipelines.expand_prompt import Expand, as_it_is, expansion_note, expansion_record
 from soracli.pipelines.fit_video import Fitted, aspect_change, fit_video
 from soracli.pipelines.lay_out import Stretch, Verb, default_seconds, lay_out, made_of, span_note
 from soracli.pipelines.sampling_choice import (
@@ -29,7 +30,7 @@ from soracli.pipelines.sampling_choice import (
     model_defaults,
     sampling_options,
 )
-from soracli.pipelines.scenes import Scene, check_lengths, scenes_record
+from soracli.pipelines.scenes import Scene, check_lengths, expand_scenes, scenes_record
 
 _ENDINGS = {
     "extend": "extended",
@@ -134,6 +135,7 @@ def plan_gap(
     out: Path | None = None,
     overwrite: bool = False,
     lossless: bool = False,
+    expand: Expand = as_it_is,
 ) -> GapPlan:
     """Check everything that can be checked without torch.
 
@@ -159,6 +161,7 @@ def plan_gap(
         out: The file; None puts it beside nothing else into the current folder, named after the video and the verb.
         overwrite: Replace what exists.
         lossless: Keep every pixel of the user's frames; then the file is a .mkv.
+        expand: Makes long what is asked for, not what the video says that it was made of.
 
     Raises:
         UsageError: If an option cannot be; names the nearest that can.
@@ -190,15 +193,18 @@ def plan_gap(
     if span is not None and (note := span_note(span, made, stretches["first"], fps)):
         notes.append(note)
     check_lengths(later, made / fps, spec.compression[0] / fitted.fps)
-    shown = prompt
-    if shown is None:
+    if seed is None:
+        seed = draw_seed()
+        notes.append(f"seed: {seed}")
+    wanted = expand("" if prompt is None else prompt.strip(), seed, True)
+    later, told = expand_scenes(later, expand, seed, moving=True)
+    notes += [*expansion_note(wanted), *told]
+    shown = wanted.text
+    if prompt is None:
         shown, going_on = made_of(leading, verb, made, stretches["first"], fps)
         later = later or going_on
         if shown:
             notes.append(f"the video was made of '{shown}', which goes on; another prompt may follow the file's name")
-    if seed is None:
-        seed = draw_seed()
-        notes.append(f"seed: {seed}")
     options = sampling_options(
         defaults,
         num_steps=num_steps,
@@ -243,7 +249,8 @@ def plan_gap(
         record={
             "verb": verb,
             "videos": [info.path.name for info in infos],
-            "prompt": shown[:RECORDED_CHARACTERS],
+            "prompt": (wanted.prompt or shown)[:RECORDED_CHARACTERS],
+            **expansion_record(wanted),
             **scenes_record(later),
             "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
             "seed": seed,

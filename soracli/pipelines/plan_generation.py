@@ -15,6 +15,7 @@ from soracli.data.video_grid import MAX_VIDEOS
 from soracli.data.video_write import checked_suffix
 from soracli.diffusion.options import SamplingOptions
 from soracli.models.record import part_folder, read_adapter_record, read_record
+from soracli.pipelines.expand_prompt import Expand, as_it_is, expansion_note, expansion_record
 from soracli.pipelines.first_frame import cut_note, picture_record, probe_first_frame, size_for
 from soracli.pipelines.output_names import Output, grid_output, output_files
 from soracli.pipelines.sampling_choice import (
@@ -27,7 +28,7 @@ from soracli.pipelines.sampling_choice import (
     model_defaults,
     sampling_options,
 )
-from soracli.pipelines.scenes import Scene, check_lengths, scenes_record
+from soracli.pipelines.scenes import Scene, check_lengths, expand_scenes, scenes_record
 
 DEFAULT_SECONDS = 4.0
 """Length of a video when none is asked for."""
@@ -38,7 +39,7 @@ class Job:
     """One video or picture.
 
     Attributes:
-        prompt: What it shows, at first if there are later scenes.
+        prompt: What it shows, at first if there are later scenes; as it was expanded, if it was.
         seed: Decides its noise.
         path: Where it goes.
         is_made: Whether it is there already.
@@ -114,6 +115,7 @@ def plan_generation(
     contact_sheet: bool = False,
     grid: bool = False,
     adapter: Path | None = None,
+    expand: Expand = as_it_is,
 ) -> GenerationPlan:
     """Check everything that can be checked without torch.
 
@@ -139,6 +141,7 @@ def plan_generation(
         contact_sheet: Put ``NAME-contact-sheet.png`` beside each video.
         grid: Also make ``NAME-grid.mp4`` of all videos side by side.
         adapter: An adapter trained on the model; what it was trained for is then the model's own.
+        expand: Makes prompts long: that of each video by its own seed, those of later scenes by the first.
 
     Raises:
         UsageError: If an option cannot be; names the nearest that can.
@@ -192,6 +195,10 @@ def plan_generation(
         text == negative_prompt.strip() for text in (*texts, *(scene.prompt for scene in later))
     ):  # nothing to steer between
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
+    later, told = expand_scenes(later, expand, seed, moving=True)
+    wanted = [expand(text, seed + number, not is_picture) for text in texts for number in range(count)]
+    notes += dict.fromkeys([*(note for one in wanted for note in expansion_note(one)), *told])
+    seeds = [seed + number for _ in texts for number in range(count)]
     common = {
         "negative_prompt": negative_prompt[:RECORDED_CHARACTERS],
         "num_frames": num_frames,
@@ -203,8 +210,10 @@ def plan_generation(
         **({} if image is None else picture_record(image)),
         **scenes_record(later),
     }
-    wanted = [(text, seed + number) for text in texts for number in range(count)]
-    records = [{"prompt": text[:RECORDED_CHARACTERS], "seed": number, **common} for text, number in wanted]
+    records = [
+        {"prompt": one.prompt[:RECORDED_CHARACTERS], **expansion_record(one), "seed": number, **common}
+        for one, number in zip(wanted, seeds, strict=True)
+    ]
     if grid and not 1 < len(wanted) <= MAX_VIDEOS:
         raise UsageError(
             f"--grid puts 2 to {MAX_VIDEOS} videos side by side, here are {len(wanted)}: --count says how many"
@@ -214,8 +223,8 @@ def plan_generation(
     return GenerationPlan(
         model=model,
         jobs=tuple(
-            Job(text, number, file.path, file.is_made, about)
-            for (text, number), about, file in zip(wanted, records, files, strict=True)
+            Job(one.text, number, file.path, file.is_made, about)
+            for one, number, about, file in zip(wanted, seeds, records, files, strict=True)
         ),
         num_frames=num_frames,
         size=chosen,

@@ -15,6 +15,7 @@ from pydantic import field_validator
 
 from soracli.core.errors import UsageError
 from soracli.core.units import format_seconds, parse_moment
+from soracli.pipelines.expand_prompt import Expand, expansion_note
 from soracli.pipelines.sampling_choice import RECORDED_CHARACTERS, checked_prompt
 from soracli.recipe.load import load_section
 from soracli.recipe.section import Section
@@ -27,10 +28,12 @@ class Scene:
     Attributes:
         at: Seconds after the beginning of what is made.
         prompt: What is shown until the next scene.
+        asked: What the prompt was expanded from; "" where it is what was typed.
     """
 
     at: float
     prompt: str
+    asked: str = ""
 
 
 class SceneTable(Section):
@@ -123,6 +126,13 @@ def opening(
     return None, tuple(scenes)
 
 
+def expand_scenes(later: Sequence[Scene], expand: Expand, seed: int, *, moving: bool) -> tuple[list[Scene], list[str]]:
+    """Scenes with their prompts made long, and what a person is told of it."""
+    expanded = [(scene, expand(scene.prompt, seed, moving)) for scene in later]
+    scenes = [scene if one.text == scene.prompt else Scene(scene.at, one.text, scene.prompt) for scene, one in expanded]
+    return scenes, [note for _, one in expanded for note in expansion_note(one)]
+
+
 def check_lengths(later: Sequence[Scene], seconds: float, shortest: float) -> None:
     """Whether each scene is within what is made, and long enough to be seen.
 
@@ -163,14 +173,16 @@ def scenes_record(later: Sequence[Scene]) -> dict[str, Any]:
     whole = [[scene.at, scene.prompt] for scene in later]
     sizes = accumulate(len(scene.prompt) + 20 for scene in later)  # a time and what JSON puts around it
     kept = whole[: sum(size <= RECORDED_CHARACTERS for size in sizes)]
+    asked = [scene.asked or scene.prompt for scene in later[: len(kept)]]
+    record = {"scenes": kept, **({"scenes_asked": asked} if any(scene.asked for scene in later) else {})}
     if len(kept) == len(whole):
-        return {"scenes": kept}
-    return {"scenes": kept, "scenes_sha256": hashlib.sha256(json.dumps(whole).encode()).hexdigest()}
+        return record
+    return {**record, "scenes_sha256": hashlib.sha256(json.dumps(whole).encode()).hexdigest()}
 
 
 def recorded_scenes(record: Mapping[str, Any]) -> tuple[Scene, ...]:
     """The scenes of a file's record, the first at 0; empty if it has none, or is not to be understood."""
-    prompt, later = record.get("prompt"), record.get("scenes", [])
+    prompt, later = record.get("expanded", record.get("prompt")), record.get("scenes", [])
     if not isinstance(prompt, str) or not isinstance(later, list):
         return ()
     scenes = [Scene(0.0, prompt)]

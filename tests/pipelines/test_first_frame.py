@@ -54,7 +54,7 @@ def test_what_follows_is_what_extend_makes(model: Path, workspace: Path, prompt:
     own = picture("p.png", 32, 32)
     frames = frames_of(model, own, prompt, seconds=count / 8)
     plan = plan_gap("extend", [own], model=model, prompt=prompt, seed=7, seconds=(count - 1) / 8)
-    extended = np.concatenate(list(gap_module._all_frames(load_generator(model), plan)))
+    extended = np.concatenate(list(gap_module.gap_frames(load_generator(model), plan)))
     assert len(frames) == count
     np.testing.assert_array_equal(frames, extended)
     np.testing.assert_array_equal(frames[0], np.asarray(Image.open(own)))

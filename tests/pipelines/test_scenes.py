@@ -219,7 +219,7 @@ def test_scenes_of_what_is_made_behind_a_video(model: Path, workspace: Path) -> 
 
     def made(words: str) -> np.ndarray:
         plan = plan_gap("extend", [own], model=model, later=[Scene(1.0, words)], seed=1, seconds=14 / 8)
-        return np.concatenate(list(gap_module._all_frames(load_generator(model), plan)))[9:]
+        return np.concatenate(list(gap_module.gap_frames(load_generator(model), plan)))[9:]
 
     differs = [(a != b).mean() > 0.3 for a, b in zip(made("two cubes"), made("a green cone"), strict=True)]
     assert differs == [False] * 8 + [True] * 6
@@ -230,7 +230,7 @@ def test_scenes_of_what_is_made_in_front_of_a_video(model, workspace, monkeypatc
     seen = []
     monkeypatch.setattr(fill_module, "gap_blocks", lambda *args, **more: seen.extend(gap_blocks(*args, **more)) or seen)
     plan = plan_gap("extend backward", [own_video(9)], model=model, later=[Scene(1.0, "x")], seed=1, seconds=14 / 8)
-    assert len(np.concatenate(list(gap_module._all_frames(load_generator(model), plan)))) == 14 + 9
+    assert len(np.concatenate(list(gap_module.gap_frames(load_generator(model), plan)))) == 14 + 9
     shown = {float(second): block.prompt for block in seen if block.given is None for second in block.seconds}
     assert {second * 8: words for second, words in shown.items()} == {
         0.0: "a red ball", 2.5: "a red ball", 6.5: "a red ball", 10.5: "a red ball", 14.5: "x",
