@@ -38,6 +38,7 @@ from soracli.data.packing import deal, make_plan
 from soracli.models.config import DiTConfig, TextEncoderConfig
 from soracli.models.dit import DiT
 from soracli.models.layers import attention
+from soracli.models.layers.run_attention import attend_runs
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.tokens import Piece, Sample, Tokens, pack_tokens
 from soracli.pipelines.dit_step import DiTWithText
@@ -182,7 +183,7 @@ def attending(how: str) -> Iterator[None]:
     """Attention as it is, or segments of one length in one product."""
     original = attention.attend_segments
     if how == "batched":
-        attention.attend_segments = lambda q, k, v, segments, past: attention.attend_in_groups(q, k, v, segments)
+        attention.attend_segments = lambda q, k, v, segments, past: attend_runs(q, k, v, segments)
     try:
         yield
     finally:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from soracli.models.config import TextEncoderConfig
-from soracli.models.layers.attention import Segment
 from soracli.models.layers.rope import rope_angles, rope_frequencies
+from soracli.models.layers.segment import Segment
 from soracli.models.layers.transformer import TextBlock, start_small
 from soracli.models.text_frozen import FrozenText
 

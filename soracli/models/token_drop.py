@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from soracli.models.layers.attention import Segment
+from soracli.models.layers.segment import Segment
 from soracli.models.tokens import Sample, Tokens
 
 _MOST_DROPPED = 0.9

@@ -21,8 +21,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from soracli.models.layers.attention import Segment
 from soracli.models.layers.rope import PIXELS_PER_UNIT
+from soracli.models.layers.segment import Segment
 
 TEXT, ONE_FRAME, MANY_FRAMES = 0, 1, 2
 """Kinds of tokens: text, a latent that holds one frame, a latent that holds several."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from soracli.models.dit import DiT
-from soracli.models.layers.attention import Segment
+from soracli.models.layers.segment import Segment
 from soracli.models.layers.windows import Windows, tiles_of
 from soracli.models.past import Memory, moved, remember, shifted
 from soracli.models.tokens import TEXT, Sample, Tokens, pack_tokens, without_text

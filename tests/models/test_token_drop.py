@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soracli.models.layers.attention import Segment
+from soracli.models.layers.segment import Segment
 from soracli.models.token_drop import draw_drop_rate, draw_kept, drop_tokens, num_kept
 from soracli.models.tokens import Sample, pack_tokens
 from tests.models.tiny import piece, tiny_dit, tiny_text

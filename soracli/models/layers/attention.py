@@ -8,32 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from soracli.models.layers.block_attention import attend_blocks, compiled_kernel
-from soracli.models.layers.rearrange import rearranged
 from soracli.models.layers.rope import rotate
+from soracli.models.layers.run_attention import attend_runs
+from soracli.models.layers.segment import Segment
+from soracli.models.layers.written_attention import attend
 
-_MOST_SCORES = 1 << 20
-"""Scores of one head that are computed together, about: more no longer fits a cache."""
 _NARROWEST_HEAD = 16
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One sample's stretch of the packed sequence.
-
-    Attributes:
-        length: Its tokens.
-        mask: ``(length, length)`` bool, which tokens (columns) each token (row) sees; None: all. A past is seen by all.
-    """
-
-    length: int
-    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,29 +45,6 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(..., dim)``."""
         return functional.rms_norm(x, (x.shape[-1],), self.gain.to(x.dtype), 1e-6)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention, by whichever way this machine is fast at.
-
-    torch's fused attention runs bfloat16 on a CPU at a third of the speed of its own matrix products (380 tokens in 4
-    heads, forward and backward: 7.5 ms against 3.0), so there the scores are written out.
-
-    Args:
-        query: ``(..., l, K)``.
-        key: ``(..., m, K)``.
-        value: ``(..., m, K)``.
-        mask: ``(..., l, m)`` bool, which key each query sees; None: all.
-
-    Returns:
-        ``(..., l, K)``.
-    """
-    if not _is_written_out(query):
-        return functional.scaled_dot_product_attention(query, key, value, mask)
-    scores = query @ (key * key.shape[-1] ** -0.5).transpose(-1, -2)  # (..., l, m)
-    if mask is not None:
-        scores = scores + torch.zeros(mask.shape, dtype=scores.dtype).masked_fill_(~mask, -torch.inf)
-    return scores.softmax(-1) @ value
 
 
 class SelfAttention(nn.Module):
@@ -131,10 +94,10 @@ def attend_segments(
 
     Never compiled: segments differ from one sequence to the next.
     """
-    if past is None and _is_written_out(query):
-        return attend_in_groups(query, key, value, segments)
     if past is None and _has_block_kernel(query) and len(segments) > 1:
         return attend_blocks(query, key, value, segments, compiled_kernel())
+    if past is None and query.device.type == "cpu":
+        return attend_runs(query, key, value, segments)
     lengths = [segment.length for segment in segments]
     outputs = []
     for index, (segment, q, k, v) in enumerate(
@@ -151,59 +114,9 @@ def attend_segments(
     return torch.cat(outputs)  # (L, D)
 
 
-def attend_in_groups(query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment]) -> Tensor:
-    """The same as one by one, for segments of similar length together: few large products instead of many small.
-
-    Shorter segments of a group are filled up with zeros that nobody sees; their outputs are left out.
-    """
-    count, heads = query.shape[:2]
-    groups = similar_lengths([segment.length for segment in segments])
-    starts = [0, *accumulate(segment.length for segment in segments)]
-    slots, masks = [], []
-    for group in groups:
-        longest = segments[group[0]].length
-        slot = torch.full((len(group), longest), count)  # (B, l), the row of zeros unless filled
-        mask = torch.zeros(len(group), 1, longest, longest, dtype=torch.bool)
-        mask[:, :, :, 0] = True  # rows that are filled up see something, or they would be NaN
-        for row, number in enumerate(group):
-            length, seen = segments[number].length, segments[number].mask
-            slot[row, :length] = torch.arange(starts[number], starts[number] + length)
-            mask[row, 0, :length, :length] = True if seen is None else seen
-        slots.append(slot)
-        masks.append(mask)
-    there = torch.cat([slot.flatten() for slot in slots])  # (M,)
-    real = there < count
-    back = torch.empty(count, dtype=torch.int64)  # (L,)
-    back[there[real]] = real.nonzero()[:, 0]
-
-    packed = torch.cat([query, key, value], 1).flatten(1)  # (L, 3 D)
-    sizes = [slot.numel() for slot in slots]
-    outputs = []
-    for slot, mask, rows in zip(slots, masks, rearranged(packed, there, back).split(sizes), strict=True):
-        q, k, v = rows.view(*slot.shape, 3, heads, -1).permute(2, 0, 3, 1, 4)  # 3 (B, N, l, K)
-        outputs.append(attend(q, k, v, mask).transpose(1, 2).flatten(2).flatten(0, 1))  # (B l, D)
-    return rearranged(torch.cat(outputs), back, there)  # (L, D)
-
-
-def similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
-    """Numbers of segments in groups, longest first: none is under three quarters of its group's longest."""
-    groups: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        longest = lengths[groups[-1][0]] if groups else 0
-        if 4 * lengths[number] >= 3 * longest > 0 and len(groups[-1]) * longest**2 < _MOST_SCORES:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return groups
-
-
 def _has_block_kernel(x: Tensor) -> bool:
     """Whether one kernel for all segments is to be had here: a GPU, and heads as wide as its matrix units take."""
     return x.device.type == "cuda" and x.shape[-1] >= _NARROWEST_HEAD and x.dtype != torch.float64
-
-
-def _is_written_out(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.bfloat16
 
 
 @torch.compiler.disable

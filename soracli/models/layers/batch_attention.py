@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from soracli.models.layers.attention import RMSNorm, attend
+from soracli.models.layers.attention import RMSNorm
 from soracli.models.layers.rope import rotate
 from soracli.models.layers.transformer import FeedForward
+from soracli.models.layers.written_attention import attend
 
 
 @dataclass(frozen=True)

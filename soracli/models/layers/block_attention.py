@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import pad
+
+from soracli.models.layers.kept import kept_for_last
+from soracli.models.layers.segment import Segment
 
 BLOCK = 128
 """Tokens on a side of a block of scores."""
@@ -22,19 +25,7 @@ BLOCK = 128
 Kernel = Callable[..., Any]
 
 
-class Stretch(Protocol):
-    """What a segment has to have; see ``attention.Segment``."""
-
-    @property
-    def length(self) -> int:
-        """Its tokens."""
-
-    @property
-    def mask(self) -> Tensor | None:
-        """``(length, length)`` bool, or None for all."""
-
-
-def attend_blocks(query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Stretch], kernel: Kernel) -> Tensor:
+def attend_blocks(query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment], kernel: Kernel) -> Tensor:
     """Attention inside each segment, ``(L, N, K)`` three times to ``(L, N K)``.
 
     Args:
@@ -44,7 +35,7 @@ def attend_blocks(query: Tensor, key: Tensor, value: Tensor, segments: Sequence[
         segments: Where each sample is; lengths add up to L. The same object finds the same mask at no cost.
         kernel: ``compiled_kernel()``, or ``flex_attention`` itself, which writes out all scores and serves for tests.
     """
-    mask = _kept_mask(_Same(segments), query.device)
+    mask = block_mask(segments, query.device)
     q, k, v = (part.transpose(0, 1)[None] for part in (query, key, value))  # 3 (1, N, L, K)
     attended: Tensor = kernel(q, k, v, block_mask=mask)  # (1, N, L, K)
     return attended[0].transpose(0, 1).flatten(1)  # (L, N K)
@@ -57,7 +48,8 @@ def compiled_kernel() -> Kernel:
     return kernel
 
 
-def block_mask(segments: Sequence[Stretch], device: torch.device) -> BlockMask:
+@kept_for_last
+def block_mask(segments: Sequence[Segment], device: torch.device) -> BlockMask:
     """Which blocks are looked at, which of them whole, and who sees whom inside the others.
 
     Built segment by segment, in the memory of their masks: the square of the whole sequence is never written out.
@@ -102,21 +94,3 @@ def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """How many blocks each row of blocks has, ``(1, 1, R)``, and which, those first, ``(1, 1, R, R)``."""
     found = blocks.int()
     return found.sum(1).int()[None, None], found.argsort(dim=1, descending=True, stable=True).int()[None, None]
-
-
-class _Same:
-    """Segments as a key of a cache, told apart by identity: all layers of a pass are given the same object."""
-
-    def __init__(self, segments: Sequence[Stretch]) -> None:
-        self.segments = segments
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.segments is other.segments
-
-    def __hash__(self) -> int:
-        return id(self.segments)
-
-
-@lru_cache(maxsize=2)
-def _kept_mask(same: _Same, device: torch.device) -> BlockMask:
-    return block_mask(same.segments, device)

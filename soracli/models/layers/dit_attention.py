@@ -14,14 +14,14 @@ from torch.nn import functional
 from soracli.models.layers.attention import (
     Keys,
     RMSNorm,
-    Segment,
     SelfAttention,
-    attend,
     attend_segments,
     keys_by_segment,
 )
 from soracli.models.layers.rope import rotate
+from soracli.models.layers.segment import Segment
 from soracli.models.layers.windows import Windows, attend_windows
+from soracli.models.layers.written_attention import attend
 
 
 class DiTAttention(SelfAttention):

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from soracli.models.layers.attention import Keys, RMSNorm, Segment, SelfAttention
+from soracli.models.layers.attention import Keys, RMSNorm, SelfAttention
 from soracli.models.layers.dit_attention import CrossAttention, DiTAttention
+from soracli.models.layers.segment import Segment
 from soracli.models.layers.windows import Windows
 
 

@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from soracli.models.layers.attention import Keys, Segment, attend
+from soracli.models.layers.attention import Keys
 from soracli.models.layers.rearrange import rearranged
+from soracli.models.layers.segment import Segment
+from soracli.models.layers.written_attention import attend
 
 
 @dataclass(frozen=True)

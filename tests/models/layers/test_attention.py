@@ -10,14 +10,11 @@ from torch.nn import functional
 from soracli.models.layers.attention import (
     Keys,
     RMSNorm,
-    Segment,
     SelfAttention,
-    attend,
-    attend_in_groups,
-    attend_segments,
-    similar_lengths,
 )
 from soracli.models.layers.rope import rope_angles, rope_frequencies, rotate
+from soracli.models.layers.segment import Segment
+from soracli.models.layers.written_attention import attend
 from tests.models.tiny import stir
 
 DIM, HEADS = 16, 2
@@ -162,29 +159,3 @@ def test_bfloat16_on_the_cpu_is_attention_in_double_precision(masked):
     mask = (torch.rand(5, 9) < 0.5) | (torch.arange(9) == 0) if masked else None
     expected = functional.scaled_dot_product_attention(query.double(), key.double(), value.double(), mask)
     torch.testing.assert_close(attend(query, key, value, mask).double(), expected, atol=0.03, rtol=0.03)
-
-
-@settings(max_examples=30)
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=9), seed=st.integers(0, 1000))
-def test_in_groups_is_one_by_one(lengths, seed):
-    torch.manual_seed(seed)
-    segments = [Segment(length, random_mask(length)) for length in lengths]
-    parts = [torch.randn(sum(lengths), 2, 8, dtype=torch.float64, requires_grad=True) for _ in range(3)]
-    upstream = torch.randn(sum(lengths), 16, dtype=torch.float64)
-    together = attend_in_groups(*parts, segments)
-    alone = attend_segments(*parts, segments, None)
-    torch.testing.assert_close(together, alone, **EXACT)
-    for one, other in zip(
-        torch.autograd.grad((together * upstream).sum(), parts),
-        torch.autograd.grad((alone * upstream).sum(), parts),
-        strict=True,
-    ):
-        torch.testing.assert_close(one, other, **EXACT)
-
-
-@given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=30))
-def test_groups_hold_everything_once_and_little_padding(lengths):
-    groups = similar_lengths(lengths)
-    assert sorted(number for group in groups for number in group) == list(range(len(lengths)))
-    for group in groups:
-        assert all(3 * lengths[group[0]] <= 4 * lengths[number] <= 4 * lengths[group[0]] for number in group)

@@ -8,8 +8,9 @@ from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from soracli.models.layers import attention
-from soracli.models.layers.attention import Segment, attend_segments
+from soracli.models.layers.attention import attend_segments
 from soracli.models.layers.block_attention import BLOCK, attend_blocks, block_mask, compiled_kernel
+from soracli.models.layers.segment import Segment
 
 CPU = torch.device("cpu")
 long_and_short = st.lists(st.one_of(st.integers(1, 40), st.integers(100, 400)), min_size=1, max_size=5)

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from soracli.models.layers.attention import Segment
 from soracli.models.layers.rope import rope_angles, rope_frequencies
+from soracli.models.layers.segment import Segment
 from soracli.models.layers.transformer import DiTBlock, FeedForward, Modulation, TextBlock, start_small, zero_linear
 from tests.models.tiny import stir
 
