@@ -126,8 +126,8 @@ def main() -> None:
     given = parser.parse_args()
     page = [
         "# Gallery\n\nEvery verb of `sora`, one command each, with the shipped weights at their defaults. Ten frames "
-        "of each video from the first to the last. Nothing is picked: every seed is 0. `python docs/gallery.py` makes "
-        "this page.\n"
+        "of each video from the first to the last. Nothing is picked: every seed is 0. What falls apart, and why: the "
+        "[card](../soracli/weights/nano/README.md). `python docs/gallery.py` makes this page.\n"
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -46,7 +46,7 @@ def merge_clips(out: Path, manifests: Sequence[Path], limit: int | None = None, 
         DataError: If a manifest cannot be read, or a file is trained on in one and validated on in another.
     """
     if any(out.absolute() == path.absolute() for path in manifests):
-        raise UsageError(f"{out}: would be merged into itself; choose another --out")
+        raise UsageError(f"{out}: would be merged into itself; choose another OUT")
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; --overwrite replaces it")
     read = [read_manifest(path) for path in manifests]

@@ -11,6 +11,7 @@ from torch import nn
 from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.models.dit import DiT
+from soracli.models.layers.run_attention import plan_runs
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
 from soracli.models.tokens import TEXT, Tokens, pack_tokens, without_text
@@ -138,7 +139,9 @@ def plan_dit(
 
 
 def forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) -> float:
-    """Floating-point operations of the matrix products of one pass; two a multiplication, masked ones included.
+    """Floating-point operations of the matrix products of one pass, two a multiplication.
+
+    Of attention within segments what is computed on a CPU: what is seen, and a little that fills up its products.
 
     Args:
         dit: The transformer; may be on the meta device.
@@ -158,7 +161,7 @@ def forward_flops(dit: DiT, text: TextEncoder, tokens: Tokens, num_text: int) ->
             by_patch = len(tokens.patches) if name == "patch_embed" else len(inside.kind)
             count = rows if by_row else num_text if by_text else wanted if name == "final" else by_patch
             total += 2 * layer.weight.numel() * count
-    whole = sum(segment.length**2 for segment in inside.segments)
+    whole = sum(count * queries * keys for count, queries, keys in plan_runs(inside.segments).sizes)
     pairs = sum(whole if part is None else sum(group.pairs for group in part) for part in dit.windows(inside))
     if crosses:
         both = zip(inside.segments, tokens.text_lengths, strict=True)

@@ -197,7 +197,7 @@ def plan_gap(
         seed = draw_seed()
         notes.append(f"seed: {seed}")
     wanted = expand("" if prompt is None else prompt.strip(), seed, True)
-    later, told = expand_scenes(later, expand, seed, moving=True)
+    later, told = expand_scenes(later, expand, seed)
     notes += [*expansion_note(wanted), *told]
     shown = wanted.text
     if prompt is None:

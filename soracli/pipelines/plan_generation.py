@@ -195,7 +195,7 @@ def plan_generation(
         text == negative_prompt.strip() for text in (*texts, *(scene.prompt for scene in later))
     ):  # nothing to steer between
         options = replace(options, guidance_scale=1.0, later_guidance_scale=None)
-    later, told = expand_scenes(later, expand, seed, moving=True)
+    later, told = expand_scenes(later, expand, seed)
     wanted = [expand(text, seed + number, not is_picture) for text in texts for number in range(count)]
     notes += dict.fromkeys([*(note for one in wanted for note in expansion_note(one)), *told])
     seeds = [seed + number for _ in texts for number in range(count)]

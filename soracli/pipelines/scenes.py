@@ -126,9 +126,9 @@ def opening(
     return None, tuple(scenes)
 
 
-def expand_scenes(later: Sequence[Scene], expand: Expand, seed: int, *, moving: bool) -> tuple[list[Scene], list[str]]:
+def expand_scenes(later: Sequence[Scene], expand: Expand, seed: int) -> tuple[list[Scene], list[str]]:
     """Scenes with their prompts made long, and what a person is told of it."""
-    expanded = [(scene, expand(scene.prompt, seed, moving)) for scene in later]
+    expanded = [(scene, expand(scene.prompt, seed, True)) for scene in later]
     scenes = [scene if one.text == scene.prompt else Scene(scene.at, one.text, scene.prompt) for scene, one in expanded]
     return scenes, [note for _, one in expanded for note in expansion_note(one)]
 

@@ -1,5 +1,7 @@
 """Packing: who sees whom against the rule told again token by token; every number goes to the place it should."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -66,8 +68,9 @@ def test_latents_that_do_not_divide_are_named():
 
 
 def packed() -> tuple[list[Sample], object]:
+    made = replace(piece(2, 2, False, t=0.7, start=1), step_size=0.25, guidance=0.5)
     samples = [
-        Sample(torch.tensor([7, 8, 9]), (piece(1, 1, True), piece(2, 2, False, t=0.7, start=1)), 0.25, 0.5),
+        Sample(torch.tensor([7, 8, 9]), (piece(1, 1, True), made)),
         Sample(torch.tensor([5]), (piece(1, 2, False, t=0.2, size=(2, 2)),)),
     ]
     return samples, pack_tokens(samples, (1, 2, 2), (8, 8))
@@ -92,7 +95,9 @@ def test_every_latent_frame_has_its_own_condition():
     tokens = packed()[1]
     level, step, guidance = tokens.conditions[tokens.row].unbind(1)
     torch.testing.assert_close(level, torch.tensor([0.0] * 9 + [0.7] * 12 + [0.0, 0.2]))
-    assert step.tolist() == [0.25] * 21 + [0.0] * 2 and guidance.tolist() == [0.5] * 21 + [0.0] * 2
+    # What is given has neither: it is read alike whatever is made beside it.
+    assert step.tolist() == [0.0] * 9 + [0.25] * 12 + [0.0] * 2
+    assert guidance.tolist() == [0.0] * 9 + [0.5] * 12 + [0.0] * 2
     assert tokens.row.tolist() == [0] * 3 + [1] * 6 + [2] * 6 + [3] * 6 + [4, 5]
     own = piece(3, 1, False)
     own = Piece(own.latents, own.seconds, own.one_frame, torch.tensor([0.1, 0.5, 0.9]), 1, False)

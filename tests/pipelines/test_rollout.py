@@ -389,8 +389,9 @@ def test_around_what_is_given(model: Generator, before: int, after: int) -> None
 def test_after_a_new_prompt_what_is_remembered_is_read_beside_it(model: Generator) -> None:
     """As one sequence has it whose only text is the new prompt, then the first again."""
     chosen = options(window=99, num_steps=1, guidance_scale=1.0, context_noise=0.2)
-    prompts = iter([PROMPT, PROMPT, NEGATIVE, PROMPT])
-    blocks = gap_blocks(model.spec, lambda _: next(prompts), chosen, fps=FPS, num_latents=9)
+    plain = gap_blocks(model.spec, always(PROMPT), chosen, fps=FPS, num_latents=9)
+    prompts = [PROMPT, PROMPT, NEGATIVE, PROMPT]
+    blocks = [replace(block, prompt=prompt) for block, prompt in zip(plain, prompts, strict=True)]
     found = list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
     for one, other in zip(found, made_around_without_cache(model, blocks, chosen), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
@@ -411,8 +412,8 @@ def test_after_a_new_prompt_no_more_is_read_than_was_remembered(
 
     monkeypatch.setattr(rollout, "remember", watch)
     chosen = options(window=3, sink=1, num_steps=1)
-    prompts = iter([PROMPT] * 4 + [NEGATIVE])
-    blocks = gap_blocks(model.spec, lambda _: next(prompts), chosen, fps=FPS, num_latents=11)
+    *before, last = gap_blocks(model.spec, always(PROMPT), chosen, fps=FPS, num_latents=11)
+    blocks = [*before, replace(last, prompt=NEGATIVE)]
     list(roll_out(model, blocks, latent_size=SIZE, fps=FPS, seed=SEED, options=chosen))
     seconds = torch.tensor(model.spec.latent_times(11, FPS))
     again = [time for part in times[4:] for time in part]

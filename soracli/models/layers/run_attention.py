@@ -5,7 +5,7 @@ Axes: L tokens of all segments, N heads, K width of a head, D = N K; B runs of a
 A *run* is a stretch of tokens that see the same tokens: a text, a clean block, one noisy copy of a block. Its queries
 and the keys that they see are put side by side, so attention is a dense product without a mask, and runs of similar
 size are one product. A training of three blocks in four noisy copies computes a sixth of the scores that its masks
-span. Each key is read once for every run that sees it, which is a hundredth of the work that is saved.
+span. Each key is read once for every run that sees it.
 """
 
 from __future__ import annotations
