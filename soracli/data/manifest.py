@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,6 +28,14 @@ Split = Literal["train", "validation"]
 
 _OPTIONAL: Final[Mapping[str, Any]] = {"original_caption": "", "caption_confidence": 0.0}
 """Keys that older manifests do not have and what they are there; not written where they are that."""
+
+_LARGEST: Final[Mapping[str, int]] = {
+    **{"num_frames": 2**31, "height": 2**20, "width": 2**20},
+    **{"fps": 1_000_000, "seconds": 10**9, "start": 10**9},
+}
+"""No clip is beyond these; they keep what is computed from them within what numbers hold."""
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +212,9 @@ def _read_clip(path: Path, number: int, line: str) -> Clip:
     for name in ("num_frames", "height", "width", "fps", "seconds"):
         if record[name] <= 0:
             raise DataError(f"{where}: {name!r} must be above 0, got {record[name]}")
+    for name, largest in _LARGEST.items():
+        if record[name] > largest:
+            raise DataError(f"{where}: {name!r} must be at most {largest}, got {record[name]!r:.40}")
     if not 0 <= record["caption_confidence"] <= 1:
         raise DataError(f"{where}: 'caption_confidence' must be 0 to 1, got {record['caption_confidence']}")
     if record["start"] < 0:
@@ -223,8 +235,17 @@ def _check_value(where: str, name: str, kind: Any, value: Any) -> None:
         if value not in get_args(kind):
             raise DataError(f"{where}: {name!r} must be one of {', '.join(get_args(kind))}, got {value!r}")
     elif kind is float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not _is_finite(value):
             raise DataError(f"{where}: {name!r} must be a finite number, got {value!r}")
     elif not isinstance(value, kind) or isinstance(value, bool):
         wanted = {int: "a whole number", str: "text"}[kind]
         raise DataError(f"{where}: {name!r} must be {wanted}, got {value!r}")
+    elif isinstance(value, str) and _SURROGATE.search(value):
+        raise DataError(f"{where}: {name!r} holds half of a surrogate pair, which is no text")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floating-point ones
+        return False

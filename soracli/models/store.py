@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import finish_file, machine_error, write_json_atomic
+from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import QuantisedVAEConfig, VAEConfig
 from soracli.models.part_hash import hash_part
@@ -194,7 +195,7 @@ def copy_vae(model: Path, folder: Path, spec: LatentSpec) -> None:
     except OSError as error:
         raise machine_error(error, folder, "cannot write") from error
     if files is None or files.hash is not None:
-        record = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        record = parse_json((source / "config.json").read_text(encoding="utf-8"))
     else:
         numbers = {name: value for name, value in spec.to_dict().items() if name != "vae_hash"}
         record = {"format": FORMAT, "kind": "vae", "hash": spec.vae_hash, "config": files.config, "latents": numbers}
