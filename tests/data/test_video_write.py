@@ -196,7 +196,8 @@ def test_a_dead_encoder_is_told(tmp_path: Path) -> None:
 
 def test_an_encoder_that_cannot_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = tmp_path / "ffmpeg"
-    stub.write_text("#!/bin/sh\necho '[fatal] Unknown encoder libx264' >&2\nexit 8\n")
+    known = "[ $2 = -h ] && echo 'Encoder libx264 [H.264]:' && exit 0"
+    stub.write_text(f"#!/bin/sh\n{known}\necho '[fatal] Unknown encoder libx264' >&2\nexit 8\n")
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(video_write, "ffmpeg_path", lambda: str(stub))
     assert "Unknown encoder libx264" in write_until_it_fails(VideoWriter(tmp_path / "a.mkv", fps=12))
