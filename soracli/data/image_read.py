@@ -58,7 +58,10 @@ def _open(path: Path) -> Image.Image:
 
 def _timed_frames(path: Path, picture: Image.Image) -> Iterator[tuple[Image.Image, float, float]]:
     """Each frame, upright, with the seconds when it begins and ends. The picture is reused: copy what you keep."""
-    count = getattr(picture, "n_frames", 1)
+    try:
+        count = getattr(picture, "n_frames", 1)  # which reads through an animation
+    except _BROKEN as error:
+        raise DataError(f"{path}: is damaged: {error}") from None
     if count > MAX_FRAMES:
         raise DataError(f"{path}: has {count} frames, more than are read from one file")
     begin = 0.0

@@ -238,7 +238,8 @@ class LatentCache:
         latents = self._tensors[entry.shard].get(key)
         if latents is None or tuple(latents.shape) != shape:
             raise ArtifactError(
-                f"shard {entry.shard} does not hold what its record says: remove it and run sora latents cache again"
+                f"{self.folder}: shard {entry.shard} does not hold what its record says: "
+                "remove it and run sora latents cache again"
             )
         if not bool(torch.isfinite(latents).all()):
             raise DataError(f"latents of {entry.name} are not finite: cache it again")

@@ -56,6 +56,8 @@ def read_record(folder: Path, kind: str) -> dict[str, Any]:
         raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")
     if record.get("format") != FORMAT:
         raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
+    if not isinstance(record.get("hash"), str) or not isinstance(record.get("config"), dict):
+        raise ArtifactError(f"{path} is damaged: it lacks the hash or the configuration of the {kind}")
     return record
 
 
