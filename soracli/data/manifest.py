@@ -96,8 +96,16 @@ class Manifest:
     made_by: str
 
     def locate(self, clip: Clip) -> Path:
-        """The file of a clip; relative paths start at the manifest's folder."""
-        return self.path.parent / clip.path
+        """The file of a clip; relative paths start at the manifest's folder and stay inside it.
+
+        Raises:
+            DataError: If a link leads a relative path out of the folder.
+        """
+        folder = self.path.parent
+        path = folder / clip.path
+        if not Path(clip.path).is_absolute() and not _is_inside(path, folder):
+            raise DataError(f"{path}: a link leads it out of the manifest's folder; name it absolutely to allow that")
+        return path
 
 
 def clip_id_of(sha256: str, start: float, num_frames: int, fps: float) -> str:
@@ -110,11 +118,23 @@ def clip_id_of(sha256: str, start: float, num_frames: int, fps: float) -> str:
 
 
 def path_in_manifest(file: Path, folder: Path) -> str:
-    """How a manifest in ``folder`` names a file: relative when it is inside, absolute otherwise."""
+    """How a manifest in ``folder`` names a file: relative when it is inside, also behind all links, else absolute."""
     try:
-        return file.absolute().relative_to(folder.absolute()).as_posix()
+        inside = file.absolute().relative_to(folder.absolute()).as_posix()
     except ValueError:
         return file.absolute().as_posix()
+    return inside if _is_inside(file, folder) else file.absolute().as_posix()
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # no path at all, or links in a circle: opening it will say what is wrong
+        return True
 
 
 def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]) -> None:
