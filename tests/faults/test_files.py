@@ -64,9 +64,8 @@ def test_what_a_header_promises_is_not_allocated(tmp_path: Path, repository: Pat
     (tmp_path / "b.mp4").write_bytes(content[:place] + b"\x3e\x80\x3e\x80" + content[place + 4 :])
     matroska = make_video(tmp_path / "c.mkv", "testsrc2=s=256x256:r=12:d=0.2", "-c:v", "ffv1").read_bytes()
     size = matroska.index(b"\xb0\x82\x01\x00\xba\x82\x01\x00")  # PixelWidth, PixelHeight, two bytes each
-    for name, side in (("c.mkv", b"\xff\xff"), ("e.mkv", b"\x1f\xff")):
-        huge = b"\xb0\x82" + side + b"\xba\x82" + side
-        (tmp_path / name).write_bytes(matroska[:size] + huge + matroska[size + 8 :])
+    huge = b"\xb0\x82\xff\xff\xba\x82\xff\xff"
+    (tmp_path / "c.mkv").write_bytes(matroska[:size] + huge + matroska[size + 8 :])
     bomb = picture(tmp_path / "d.png").read_bytes()
     (tmp_path / "d.png").write_bytes(bomb[:16] + b"\0\0\xff\xff\0\0\xff\xff" + bomb[24:])
     long = "testsrc2=s=64x48:r=1:d=2,setpts='N*36000/TB'"
@@ -94,7 +93,6 @@ def test_what_a_header_promises_is_not_allocated(tmp_path: Path, repository: Pat
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert said["a.mp4"] == said["b.mp4"] == "64 48 0.5"  # what is in the stream counts, not what the container says
     assert "larger than the 67108864 pixels read here" in said["c.mkv"]
-    assert "holds no frame" in said["e.mkv"] or "damaged" in said["e.mkv"]
     assert "is larger than" in said["d.png"] or "damaged" in said["d.png"]
     assert said["fast.mkv"] == "64 48 0.2"
     assert said["long.mkv"].startswith("64 48 ")
