@@ -54,7 +54,7 @@ from soracli.pipelines.scenes import read_storyboard
 from soracli.recipe.load import load_recipe, recipe_kind
 from soracli.training.checkpoint import load_latest, save_checkpoint
 
-TIMEOUT = 8.0
+TIMEOUT = 3.0
 """Seconds of silence after which a decoder is stopped here; the limit for an input as a whole is 10."""
 
 REFUSALS = frozenset({2, 3, 4, 6})
