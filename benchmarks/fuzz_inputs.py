@@ -10,7 +10,7 @@ of prompts, models, files and caches of latents, checkpoints), with bytes, JSON 
 right again, as an attacker would. Input N of a seed is always the same. Found to be wrong is:
 
     bug      anything raised that is not one line for a person with exit code 2, 3, 4 or 6
-    hang     more than 10 seconds
+    hang     more than 10 seconds (a decoder that says nothing is stopped after 3 here, 60 in the product)
     memory   this process, or an ffmpeg, at its peak more than 300 MB above a process that has imported torch and rests
     crash    the reading process died
     writes   a file opened for writing, made, renamed or removed outside of the output folder, a connection, a pickle,
@@ -157,6 +157,7 @@ def serve() -> None:
 
     torch.set_num_threads(1)
     answers, sys.stdout = sys.stdout, io.StringIO()
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
         kind, folder, out = json.loads(line)
         with contextlib.suppress(OSError):  # makes the peak begin anew
@@ -218,8 +219,7 @@ class Reader:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._process.stdout, selectors.EVENT_READ)
                 # Twice the limit: whoever answers late is a finding of its own, with a traceback.
-                patience = 2 * LIMIT_SECONDS + (60 if self._reads == 1 else 0)
-                answer = self._process.stdout.readline() if selector.select(patience) else None
+                answer = self._process.stdout.readline() if selector.select(2 * LIMIT_SECONDS) else None
         except OSError:
             answer = b""
         if answer:
@@ -240,6 +240,9 @@ class Reader:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self._root / "home", env=environment, bufsize=0
         )
         self._reads = 0
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"ready\n":  # how long imports take is nobody's fault
+            raise RuntimeError("the reading process does not start")
 
     def close(self) -> None:
         """End the process."""
