@@ -38,6 +38,8 @@ class LatentSpec:
             raise ArtifactError(
                 f"latent spec has {self.channels} channels but {len(self.mean)} means and {len(self.std)} deviations"
             )
+        if min(self.channels, *self.compression) < 1:
+            raise ArtifactError("latent spec needs channels and compressions of at least 1")
         if min(self.std) <= 0 or not all(map(math.isfinite, (*self.mean, *self.std))):
             raise ArtifactError("latent spec needs finite means and positive, finite deviations")
 
@@ -64,7 +66,7 @@ class LatentSpec:
                 std=tuple(float(value) for value in values["std"]),
                 vae_hash=str(values["vae_hash"]),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"latent spec is damaged: {error!r}") from error
 
     def latent_frames(self, num_frames: int) -> int:

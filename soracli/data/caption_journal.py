@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from soracli.core.files import machine_error
+from soracli.core.json_text import parse_json
 from soracli.data.manifest import Clip
 
 
@@ -81,7 +82,7 @@ def read_journals(folder: Path, *, with_problems: bool = True) -> dict[int, Entr
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             with suppress(ValueError, TypeError):
-                entry = Entry(**json.loads(line))
+                entry = Entry(**parse_json(line))
                 if entry.text or (with_problems and entry.number not in found):
                     found[entry.number] = entry
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -78,7 +79,9 @@ def _sort_in(path: Path, folder: Path, root: Path, found: FoundFiles) -> None:
         if reason:
             found.problems.append((name, reason))
             return
-    if path.name in METADATA_NAMES:
+    if reason := _no_file(path):
+        found.problems.append((name, reason))
+    elif path.name in METADATA_NAMES:
         found.metadata.append(name)
     elif suffix == ".txt":
         found.texts.add(name)
@@ -92,6 +95,15 @@ def _bad_link(path: Path, root: Path) -> str:
     except (OSError, RuntimeError):
         return "is a link to nothing"
     return "" if target.is_relative_to(root) else "is a link out of the folder; not followed"
+
+
+def _no_file(path: Path) -> str:
+    """Why something is not opened at all: reading from a pipe may wait for ever, and from a device never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "" if stat.S_ISREG(mode) else "is no ordinary file (a pipe, socket or device)"
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,15 +1,17 @@
 """The ffmpeg program as a reader of untrusted files: one process a file, no shell, no network, a limit on silence.
 
 What a file may do is bounded: only local files (``-protocol_whitelist``), only containers of video
-(``-format_whitelist``: no playlists that name other files), a cap on pixels, and a process that says nothing for
-longer than the time limit is killed. Everything it complains about is kept.
+(``-format_whitelist``: no playlists that name other files), a cap on pixels and one on memory, and a process that says
+nothing for longer than the time limit is killed. Everything it complains about is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+import resource
 import selectors
 import stat
 import subprocess
@@ -27,6 +29,9 @@ from soracli.core.errors import DataError, MachineError
 
 MAX_PIXELS: Final = 8192 * 8192
 """Largest frame that is decoded, in pixels; a guard against decompression bombs."""
+
+MAX_MEMORY: Final = 6 << 30
+"""Most address space of one decoder, in bytes; a file that asks for more is refused."""
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds without any output after which a decoder counts as hanging."""
@@ -47,6 +52,7 @@ _PLAIN_WORDS: Final = {
     "File ended prematurely": "the file ends before its header says",
     "Packet corrupt": "a packet is corrupt",
     "No space left on device": "the disk is full",
+    "Cannot allocate memory": "it asks for more memory than a decoder is given",
 }
 
 
@@ -120,6 +126,7 @@ class FFmpegOutput:
             )
         except OSError as error:
             raise MachineError(f"ffmpeg does not start ({command[0]}): {error.strerror}") from error
+        _limit_memory(self._process.pid)
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
         self._selector = selectors.DefaultSelector()
@@ -210,6 +217,14 @@ class FFmpegOutput:
             for level, text in found
             if level in ("error", "fatal", "panic") or (level == "warning" and "corrupt" in text.lower())
         ]
+
+
+def _limit_memory(pid: int) -> None:
+    """Cap the address space of a process that has just begun, where the system can."""
+    set_limit = getattr(resource, "prlimit", None)  # Linux alone
+    if set_limit is not None:
+        with contextlib.suppress(OSError, ValueError):  # it has ended already, or a lower limit is set
+            set_limit(pid, resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
 
 
 def split_log_line(line: str) -> tuple[str, str]:

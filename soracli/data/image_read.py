@@ -58,7 +58,10 @@ def _open(path: Path) -> Image.Image:
 
 def _timed_frames(path: Path, picture: Image.Image) -> Iterator[tuple[Image.Image, float, float]]:
     """Each frame, upright, with the seconds when it begins and ends. The picture is reused: copy what you keep."""
-    count = getattr(picture, "n_frames", 1)
+    try:
+        count = getattr(picture, "n_frames", 1)  # which reads through an animation
+    except _BROKEN as error:
+        raise DataError(f"{path}: is damaged: {error}") from None
     if count > MAX_FRAMES:
         raise DataError(f"{path}: has {count} frames, more than are read from one file")
     begin = 0.0
@@ -66,12 +69,13 @@ def _timed_frames(path: Path, picture: Image.Image) -> Iterator[tuple[Image.Imag
         try:
             picture.seek(index)
             picture.load()
-            frame = ImageOps.exif_transpose(picture) if count == 1 else picture
+            if count == 1:
+                ImageOps.exif_transpose(picture, in_place=True)  # without a second copy of one that stands upright
         except _BROKEN as error:
             raise DataError(f"{path}: is damaged at frame {index + 1} of {count}: {error}") from None
         milliseconds = float(picture.info.get("duration") or 0)
         end = begin + (milliseconds if milliseconds > 10 else 100.0) / 1000
-        yield frame, begin, end
+        yield picture, begin, end
         begin = end
 
 
@@ -167,7 +171,8 @@ def _as_array(
 ) -> Frames:
     if frame.mode.startswith(("I", "F")):
         # 16-bit greys: Pillow would clip them to 255 instead of scaling.
-        frame = Image.fromarray((np.asarray(frame, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+        values = np.asarray(frame, dtype=np.float32)
+        frame = Image.fromarray(np.divide(values, 257, out=np.empty_like(values)).clip(0, 255).astype(np.uint8))
     picture = frame.convert("RGBA") if _has_alpha(frame) or background is None else frame.convert("RGB")
     if background is not None and picture.mode == "RGBA":
         below = Image.new("RGBA", picture.size, (*background, 255))

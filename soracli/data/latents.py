@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,10 +30,14 @@ from torch import Tensor
 
 from soracli.core.errors import ArtifactError, DataError, MachineError
 from soracli.core.files import finish_file, write_json_atomic
+from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
 
 FORMAT = 1
 Source = Literal["world", "clips", "world_edits"]
+
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class LatentCache:
         """
         path = folder / "latents.json"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ArtifactError(
                 f"{folder} holds no finished cache: make it with sora latents cache --out {folder}"
@@ -177,6 +182,9 @@ class LatentCache:
         spec, shards = record.get("spec"), record.get("shards")
         if not isinstance(spec, dict) or not isinstance(shards, list):
             raise ArtifactError(f"{path} is damaged: remove it and run sora latents cache again")
+        # A name is part of a path.
+        if not all(isinstance(name, str) and _SHARD_NAME.fullmatch(name) for name in shards):
+            raise ArtifactError(f"{path} is damaged: a shard has an impossible name; run sora latents cache again")
         self.spec = LatentSpec.from_dict(spec)
         self.content_hash = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
         self.entries = tuple(entry for name in shards for entry in self._read_records(name))
@@ -185,26 +193,8 @@ class LatentCache:
     def _read_records(self, name: str) -> list[Entry]:
         path = self.folder / "shards" / f"{name}.json"
         try:
-            return [
-                Entry(
-                    shard=name,
-                    number=number,
-                    source=record["source"],
-                    name=record["name"],
-                    fps=float(record["fps"]),
-                    shape=tuple(record["shape"]),
-                    captions=tuple(record["captions"]),
-                    still_captions=tuple(record["still_captions"]),
-                    paired=bool(record.get("paired", False)),
-                    whole=bool(record.get("whole", False)),
-                    originals=tuple(record.get("originals", ())),
-                    still_originals=tuple(record.get("still_originals", ())),
-                    stills=bool(record.get("stills", False)),
-                    tail=int(record.get("tail", 0)),
-                    tail_after=int(record.get("tail_after", 0)),
-                )
-                for number, record in enumerate(json.loads(path.read_text(encoding="utf-8")))
-            ]
+            records = parse_json(path.read_text(encoding="utf-8"))
+            return [_entry(name, number, record) for number, record in enumerate(records)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"{path} is missing or damaged ({error!r}): remove it and run sora latents cache again"
@@ -248,8 +238,47 @@ class LatentCache:
         latents = self._tensors[entry.shard].get(key)
         if latents is None or tuple(latents.shape) != shape:
             raise ArtifactError(
-                f"shard {entry.shard} does not hold what its record says: remove it and run sora latents cache again"
+                f"{self.folder}: shard {entry.shard} does not hold what its record says: "
+                "remove it and run sora latents cache again"
             )
         if not bool(torch.isfinite(latents).all()):
             raise DataError(f"latents of {entry.name} are not finite: cache it again")
         return latents.float()
+
+
+def _entry(shard: str, number: int, record: Mapping[str, Any]) -> Entry:
+    """What a shard's record says of one entry.
+
+    Raises:
+        ValueError: If its numbers cannot be; a KeyError or TypeError if something else is wrong.
+    """
+    entry = Entry(
+        shard=shard,
+        number=number,
+        source=record["source"],
+        name=record["name"],
+        fps=float(record["fps"]),
+        shape=tuple(record["shape"]),
+        captions=_texts(record["captions"]),
+        still_captions=_texts(record["still_captions"]),
+        paired=bool(record.get("paired", False)),
+        whole=bool(record.get("whole", False)),
+        originals=_texts(record.get("originals", [])),
+        still_originals=_texts(record.get("still_originals", [])),
+        stills=bool(record.get("stills", False)),
+        tail=int(record.get("tail", 0)),
+        tail_after=int(record.get("tail_after", 0)),
+    )
+    if len(entry.shape) != 4 or not all(isinstance(side, int) and 0 < side < _LARGEST for side in entry.shape):
+        raise ValueError(f"shape {entry.shape!r:.100}")
+    if entry.source not in get_args(Source) or not isinstance(entry.name, str):
+        raise ValueError(f"source {entry.source!r:.100}, name {entry.name!r:.100}")
+    if not 0 < entry.fps < _LARGEST or not 0 <= entry.tail < _LARGEST or not 0 <= entry.tail_after <= entry.shape[1]:
+        raise ValueError(f"fps {entry.fps}, tail {entry.tail} after {entry.tail_after}")
+    return entry
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"captions {value!r:.100}")
+    return tuple(value)

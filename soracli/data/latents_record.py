@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from soracli.core.errors import ArtifactError
+from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
 
 FORMAT: Final = 1
@@ -126,7 +127,7 @@ def parse_record(path: Path, text: str | None, shape: Sequence[int], code: str) 
         ArtifactError: If the file holds no latents, is damaged, or was made by a newer version.
     """
     try:
-        values = json.loads(text) if text is not None else None
+        values = parse_json(text) if text is not None else None
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}; encode the video again") from error
     if not isinstance(values, dict) or values.get("kind") != "latents":
@@ -149,6 +150,6 @@ def parse_record(path: Path, text: str | None, shape: Sequence[int], code: str) 
         )
         if list(record.shape) != list(shape) or record.fps <= 0:
             raise ValueError(f"latents {list(shape)} are not the {list(record.shape)} of the video it describes")
-    except (ArtifactError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (ArtifactError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise ArtifactError(f"{path} is damaged: {error}; encode the video again") from error
     return record

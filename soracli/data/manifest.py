@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,6 +28,14 @@ Split = Literal["train", "validation"]
 
 _OPTIONAL: Final[Mapping[str, Any]] = {"original_caption": "", "caption_confidence": 0.0}
 """Keys that older manifests do not have and what they are there; not written where they are that."""
+
+_LARGEST: Final[Mapping[str, int]] = {
+    **{"num_frames": 2**31, "height": 2**20, "width": 2**20},
+    **{"fps": 1_000_000, "seconds": 10**9, "start": 10**9},
+}
+"""No clip is beyond these; they keep what is computed from them within what numbers hold."""
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +96,16 @@ class Manifest:
     made_by: str
 
     def locate(self, clip: Clip) -> Path:
-        """The file of a clip; relative paths start at the manifest's folder."""
-        return self.path.parent / clip.path
+        """The file of a clip; relative paths start at the manifest's folder and stay inside it.
+
+        Raises:
+            DataError: If a link leads a relative path out of the folder.
+        """
+        folder = self.path.parent
+        path = folder / clip.path
+        if not Path(clip.path).is_absolute() and not _is_inside(path, folder):
+            raise DataError(f"{path}: a link leads it out of the manifest's folder; name it absolutely to allow that")
+        return path
 
 
 def clip_id_of(sha256: str, start: float, num_frames: int, fps: float) -> str:
@@ -101,11 +118,23 @@ def clip_id_of(sha256: str, start: float, num_frames: int, fps: float) -> str:
 
 
 def path_in_manifest(file: Path, folder: Path) -> str:
-    """How a manifest in ``folder`` names a file: relative when it is inside, absolute otherwise."""
+    """How a manifest in ``folder`` names a file: relative when it is inside, also behind all links, else absolute."""
     try:
-        return file.absolute().relative_to(folder.absolute()).as_posix()
+        inside = file.absolute().relative_to(folder.absolute()).as_posix()
     except ValueError:
         return file.absolute().as_posix()
+    return inside if _is_inside(file, folder) else file.absolute().as_posix()
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # no path at all, or links in a circle: opening it will say what is wrong
+        return True
 
 
 def write_manifest(path: Path, clips: Sequence[Clip], options: Mapping[str, Any]) -> None:
@@ -203,6 +232,9 @@ def _read_clip(path: Path, number: int, line: str) -> Clip:
     for name in ("num_frames", "height", "width", "fps", "seconds"):
         if record[name] <= 0:
             raise DataError(f"{where}: {name!r} must be above 0, got {record[name]}")
+    for name, largest in _LARGEST.items():
+        if record[name] > largest:
+            raise DataError(f"{where}: {name!r} must be at most {largest}, got {record[name]!r:.40}")
     if not 0 <= record["caption_confidence"] <= 1:
         raise DataError(f"{where}: 'caption_confidence' must be 0 to 1, got {record['caption_confidence']}")
     if record["start"] < 0:
@@ -223,8 +255,17 @@ def _check_value(where: str, name: str, kind: Any, value: Any) -> None:
         if value not in get_args(kind):
             raise DataError(f"{where}: {name!r} must be one of {', '.join(get_args(kind))}, got {value!r}")
     elif kind is float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not _is_finite(value):
             raise DataError(f"{where}: {name!r} must be a finite number, got {value!r}")
     elif not isinstance(value, kind) or isinstance(value, bool):
         wanted = {int: "a whole number", str: "text"}[kind]
         raise DataError(f"{where}: {name!r} must be {wanted}, got {value!r}")
+    elif isinstance(value, str) and _SURROGATE.search(value):
+        raise DataError(f"{where}: {name!r} holds half of a surrogate pair, which is no text")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floating-point ones
+        return False

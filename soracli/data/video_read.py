@@ -15,7 +15,14 @@ from typing import Final
 import numpy as np
 
 from soracli.core.errors import DataError
-from soracli.data.ffmpeg import DEFAULT_TIMEOUT, FFmpegOutput, checked_file, input_arguments, plain_reason
+from soracli.data.ffmpeg import (
+    DEFAULT_TIMEOUT,
+    MAX_PIXELS,
+    FFmpegOutput,
+    checked_file,
+    input_arguments,
+    plain_reason,
+)
 from soracli.data.frame_fit import Fit, place_frame
 from soracli.data.image_read import Frames, is_picture_file, stream_picture_frames
 from soracli.data.video_header import VideoHeader, read_header
@@ -27,6 +34,7 @@ __all__ = ["MAX_READ_BYTES", "VideoInfo", "probe_video", "read_frames", "stream_
 MAX_READ_BYTES: Final = 8 << 30
 """Most memory that ``read_frames`` takes for frames; longer videos are streamed."""
 
+_LATEST, _FASTEST = 10**9, 10**6
 _SEEK_MARGIN = 1.0
 _SCALER = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
@@ -66,12 +74,17 @@ def stream_frames(
         last one.
 
     Raises:
-        DataError: As ``probe_video``, or if the file has fewer frames than asked for.
+        DataError: As ``probe_video``, or if the file has fewer frames than asked for, or frames are asked for that are
+            too large, too fast or too late.
         MachineError: If ffmpeg is missing.
     """
     path = checked_file(Path(path))
-    if start < 0 or (num_frames is not None and num_frames < 1):
+    if not 0 <= start <= _LATEST or (num_frames is not None and num_frames < 1):
         raise DataError(f"{path}: an excerpt of {num_frames} frames from {start:g} s on does not exist")
+    if fps is not None and not 0 < fps <= _FASTEST:
+        raise DataError(f"{path}: cannot be read at {fps:g} frames a second; the fastest is {_FASTEST}")
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise DataError(f"{path}: frames of {size[1]}x{size[0]} are larger than the {MAX_PIXELS} pixels read here")
     if num_frames is None or fps is None:
         info = probe_video(path, timeout, verify=num_frames is None, allow_damaged=allow_damaged)
         fps = info.fps if fps is None else fps

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from soracli.core.errors import DataError
+from soracli.core.json_text import parse_json
 from soracli.data.ffmpeg import DEFAULT_TIMEOUT, FFmpegOutput, checked_file, input_arguments
 
 _COMMENT = re.compile(r"^comment=((?:\\.|[^\\\n])*)$", re.IGNORECASE | re.MULTILINE | re.DOTALL)
@@ -29,7 +29,7 @@ def read_record(path: Path) -> dict[str, Any]:
     found = _COMMENT.search(text)
     try:
         # The format escapes its own signs with a backslash.
-        record = json.loads(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL)) if found else {}
+        record = parse_json(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL)) if found else {}
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

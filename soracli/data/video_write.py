@@ -33,6 +33,11 @@ SUFFIXES: Final = (".mp4", ".mkv", ".mov", ".webm", ".gif", ".webp", ".png")
 MAX_METADATA_BYTES: Final = 64 * 1024
 """Longest metadata as JSON: it travels as one argument, and Linux takes at most 128 KiB in one."""
 
+_REINSTALL: Final = "take the one that comes along: pip install --force-reinstall imageio-ffmpeg"
+_ENCODERS: Final = {
+    **{".mp4": "libx264", ".mkv": "libx264", ".mov": "libx264"},
+    **{".webm": "libvpx-vp9", ".gif": "gif", ".webp": "libwebp_anim"},
+}
 _X264 = ["-c:v", "libx264", "-preset", "medium", "-crf", "{crf}"]
 _VP9 = ["-c:v", "libvpx-vp9", "-b:v", "0", "-crf", "{crf}", "-deadline", "good", "-cpu-used", "4", "-row-mt", "1"]
 
@@ -73,7 +78,8 @@ class VideoWriter:
     Raises:
         UsageError: On an unknown suffix, another than .mkv where nothing may be lost, an existing file, or metadata
             beyond 64 KiB.
-        MachineError: On a full disk, a folder that cannot be written, or an encoder that died. The part file stays.
+        MachineError: When entered, if ffmpeg or its encoder is missing; on a full disk, a folder that cannot be
+            written, or an encoder that died. The part file stays.
     """
 
     def __init__(
@@ -118,6 +124,8 @@ class VideoWriter:
             raise UsageError(f"{self.path} exists; give another name or --overwrite")
 
     def __enter__(self) -> VideoWriter:
+        if self._suffix != ".png":
+            _check_encoder(ffmpeg_path(), "ffv1" if self._lossless else _ENCODERS[self._suffix])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Finds a read-only folder or a full disk before minutes are spent on frames.
@@ -259,6 +267,23 @@ class VideoWriter:
         return MachineError(
             f"cannot write {self.path}: the encoder stopped: {reason}; {self.num_frames} frames are in {self.part}"
         )
+
+
+@functools.cache
+def _check_encoder(program: str, encoder: str) -> None:
+    """Refuse an ffmpeg that cannot write the file, before minutes are spent on frames.
+
+    Raises:
+        MachineError: If it does not start or has no such encoder.
+    """
+    try:
+        known = subprocess.run(
+            [program, "-hide_banner", "-h", f"encoder={encoder}"], capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MachineError(f"ffmpeg does not start ({program}): {error}; {_REINSTALL}") from error
+    if not known.stdout.startswith(f"Encoder {encoder} ".encode()):
+        raise MachineError(f"ffmpeg has no encoder {encoder} ({program}); {_REINSTALL}")
 
 
 @functools.cache

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 SamplerName = Literal["euler", "heun", "dpmpp_2m"]
 """How steps are taken from noise to data; see ``soracli.diffusion.samplers``."""
 ObjectiveName = Literal["flow", "v"]
 """What a model learns to predict; see ``soracli.diffusion.objective``."""
+
+_MANY: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,11 @@ class SamplingOptions:
 
 
 def recommended_options(defaults: Mapping[str, Any]) -> SamplingOptions:
-    """What a model recommends over ours; keys that are no options are left out."""
+    """What a model recommends over ours; keys that are no options are left out.
+
+    Raises:
+        ValueError: If a value is none that the option can have; names it.
+    """
     known = SamplingOptions.__dataclass_fields__
     chosen = {name: value for name, value in defaults.items() if name in known}
     if "guidance_interval" in chosen:
@@ -128,4 +134,35 @@ def recommended_options(defaults: Mapping[str, Any]) -> SamplingOptions:
         chosen["guidance_interval"] = (float(low), float(high))
     if isinstance(chosen.get("few_steps"), Mapping):
         chosen["few_steps"] = FewSteps(**chosen["few_steps"])
-    return SamplingOptions(**chosen)
+    options = SamplingOptions(**chosen)
+    _check(options)
+    return options
+
+
+def _check(options: SamplingOptions) -> None:
+    """Whether all values are of their types and in their ranges: a model's record may come from anywhere."""
+    few = options.few_steps
+    whole: list[tuple[str, object, float, float]] = [
+        ("num_steps", options.num_steps, 1, 1000),
+        ("sink", options.sink, 0, _MANY),
+        ("window", options.window, 0, _MANY),
+        ("first_block", options.first_block, 1, _MANY),
+        ("block", options.block, 1, _MANY),
+        ("few_steps.largest", few.largest if few else 1, 1, 1000),
+    ]
+    numbers: list[tuple[str, object, float, float]] = [
+        ("shift", options.shift, 1e-6, _MANY),
+        ("context_noise", options.context_noise, 0, 1),
+        *(("guidance_interval", level, 0, 1) for level in options.guidance_interval),
+    ]
+    for name in ("guidance_scale", "later_guidance_scale", "source_guidance_scale"):
+        numbers += [(name, getattr(owner, name), -_MANY, _MANY) for owner in (options, few) if owner is not None]
+    for ranges, kinds in ((whole, (int,)), (numbers, (int, float))):
+        for name, value, low, high in ranges:
+            if value is None and name == "later_guidance_scale":
+                continue
+            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+                raise ValueError(f"{name} must be {low:g} to {high:g}, got {value!r:.50}")
+    for name, names in (("objective", get_args(ObjectiveName)), ("sampler", get_args(SamplerName))):
+        if getattr(options, name) not in names:
+            raise ValueError(f"{name} must be one of {', '.join(names)}, got {getattr(options, name)!r:.50}")

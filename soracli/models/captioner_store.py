@@ -14,7 +14,7 @@ from soracli.core.errors import ArtifactError
 from soracli.models.captioner import Captioner
 from soracli.models.config import CaptionerConfig
 from soracli.models.record import part_folder
-from soracli.models.store import fill_module, read_part, save_part
+from soracli.models.store import build_filled, read_part, save_part
 from soracli.models.tokenizer import load_tokenizer, save_tokenizer
 
 KIND = "captioner"
@@ -48,8 +48,7 @@ def load_captioner(model: Path, device: torch.device | str = "cpu") -> tuple[Cap
     """
     folder = part_folder(model, KIND)
     weights, config, record = read_part(folder, KIND, CaptionerConfig)
-    captioner = Captioner(config)
-    fill_module(captioner, weights, folder)
+    captioner = build_filled(lambda: Captioner(config), weights, folder)
     tokenizer = load_tokenizer(folder)
     if _hash(tokenizer) != record.get("tokenizer_sha256"):
         raise ArtifactError(f"{folder} is damaged: its tokenizer is not the one it was trained with")

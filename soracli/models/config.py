@@ -48,6 +48,8 @@ class VAEConfig(Section):
                 raise ValueError(f"{name} must have {expected} numbers for {levels} widths, got {len(values)}")
         if min(self.widths, default=0) < 1 or min(*self.encoder_blocks, *self.decoder_blocks, 0) < 0:
             raise ValueError("widths must be above 0 and blocks not below 0")
+        if max(self.widths) > 65536 or max(*self.encoder_blocks, *self.decoder_blocks) > 1000 or len(self.widths) > 16:
+            raise ValueError("widths must be at most 65536 at 16 levels, and blocks at most 1000")
         if not any(self.encoder_blocks) or not any(self.decoder_blocks):
             raise ValueError("encoder_blocks and decoder_blocks need a block each: they are what looks back in time")
         if any(stride not in (1, 2) for stride in self.temporal_strides):
@@ -208,9 +210,9 @@ class JudgeConfig(Section):
     """Seconds between two of those frames."""
     widths: tuple[int, int, int] = (24, 48, 64)
     """Channels at a quarter, an eighth and a sixteenth of the side."""
-    scene_width: int = Field(64, ge=8)
+    scene_width: int = Field(64, ge=8, le=65536)
     """Channels of what is known about each whole frame."""
-    track_width: int = Field(48, ge=8)
+    track_width: int = Field(48, ge=8, le=65536)
     """Channels of what is known about one object at each frame."""
     colours: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
     """Words for colours, in the order of the outputs."""
@@ -239,15 +241,15 @@ class TextEncoderConfig(Section):
 
     vocabulary_size: int = Field(2048, ge=300, le=65536)
     """Pieces of text known at most; the 256 bytes are always among them, so any text can be written."""
-    hidden_size: int = Field(256, ge=8)
+    hidden_size: int = Field(256, ge=8, le=65536)
     """Width of its states; the DiT projects them to its own."""
-    depth: int = Field(1, ge=0)
+    depth: int = Field(1, ge=0, le=1000)
     """Transformer blocks."""
     num_heads: int = Field(4, ge=1)
     """Attention heads."""
-    mlp_ratio: float = Field(2.0, gt=0)
+    mlp_ratio: float = Field(2.0, gt=0, le=64)
     """Width of the feed-forward layers over ``hidden_size``."""
-    max_tokens: int = Field(96, ge=8)
+    max_tokens: int = Field(96, ge=8, le=65536)
     """Longer texts are cut here, in the tokens of each encoder."""
     frozen: Literal["none", "minilm", "transformers"] = "none"
     """A pretrained encoder whose token states the DiT sees too, projected to ``hidden_size``: ``none``; ``minilm``,
@@ -296,17 +298,17 @@ class LoRAConfig(Section):
 class DiTConfig(Section):
     """The diffusion transformer."""
 
-    hidden_size: int = Field(256, ge=8)
+    hidden_size: int = Field(256, ge=8, le=65536)
     """Width of a token."""
-    depth: int = Field(7, ge=1)
+    depth: int = Field(7, ge=1, le=1000)
     """Transformer blocks."""
     num_heads: int = Field(4, ge=1)
     """Attention heads; each needs an even width of at least 6."""
-    mlp_ratio: float = Field(4.0, gt=0)
+    mlp_ratio: float = Field(4.0, gt=0, le=64)
     """Width of the feed-forward layers over ``hidden_size``."""
     patch_size: tuple[int, int, int] = (1, 2, 2)
     """Latents in a token (time, rows, columns); time is 1, because every latent frame has its own noise level."""
-    modulation_rank: int = Field(32, ge=0)
+    modulation_rank: int = Field(32, ge=0, le=65536)
     """0: each block has its own full modulation (DiT's AdaLN-Zero); r: a shared one plus rank r (W.A.L.T's LoRA)."""
     block: Literal["adaln", "diffit"] = "adaln"
     """How a block hears of the noise level: ``adaln``, by scales, shifts and gates (DiT); ``diffit``, by what is added
@@ -352,23 +354,23 @@ class CaptionerConfig(Section):
     """Channels at a quarter, an eighth and a sixteenth of the side."""
     blocks: tuple[int, int, int] = (1, 2, 2)
     """Residual blocks there."""
-    hidden_size: int = Field(144, ge=8)
+    hidden_size: int = Field(144, ge=8, le=65536)
     """Width of the tokens of video and of text."""
     num_heads: int = Field(4, ge=1)
     """Attention heads."""
-    mlp_ratio: float = Field(2.0, gt=0)
+    mlp_ratio: float = Field(2.0, gt=0, le=64)
     """Width of the feed-forward layers over ``hidden_size``."""
-    video_depth: int = Field(4, ge=1)
+    video_depth: int = Field(4, ge=1, le=1000)
     """Blocks over all tokens of the video."""
-    read_depth: int = Field(2, ge=1)
+    read_depth: int = Field(2, ge=1, le=1000)
     """Blocks over text alone; what they make of a whole text is compared with the video."""
-    write_depth: int = Field(2, ge=1)
+    write_depth: int = Field(2, ge=1, le=1000)
     """Blocks after them, which see the video too and say what word is next."""
-    embedding_size: int = Field(64, ge=2)
+    embedding_size: int = Field(64, ge=2, le=65536)
     """Numbers in which video and text are compared."""
     vocabulary_size: int = Field(1024, ge=300, le=65536)
     """Pieces of text known at most; the 256 bytes are always among them, so any text can be written."""
-    max_tokens: int = Field(80, ge=8)
+    max_tokens: int = Field(80, ge=8, le=65536)
     """Longest caption."""
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import DiTConfig, TextEncoderConfig
 from soracli.models.dit import DiT
 from soracli.models.record import part_folder
-from soracli.models.store import fill_module, load_vae, read_part, save_part
+from soracli.models.store import build_filled, load_vae, read_part, save_part
 from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import FrozenText, check_frozen, open_frozen, pair_tokenizers
 from soracli.models.tokenizer import PairedTokenizer, encode_text, load_tokenizer, save_tokenizer
@@ -116,10 +116,8 @@ def load_generator(model: Path, device: torch.device | str = "cpu", *, frozen: F
             frozen = open_frozen(text_config, beside=text_folder)
         assert frozen is not None
         check_frozen(frozen, text_record.get("frozen", {}), text_folder)
-    text = TextEncoder(text_config, frozen)
-    fill_module(text, text_weights, text_folder)
-    dit = DiT(config, spec.channels, text_config.hidden_size)
-    fill_module(dit, weights, folder)
+    text = build_filled(lambda: TextEncoder(text_config, frozen), text_weights, text_folder)
+    dit = build_filled(lambda: DiT(config, spec.channels, text_config.hidden_size), weights, folder)
     return Generator(
         dit=dit.eval().requires_grad_(False).to(device),
         text=text.eval().requires_grad_(False).to(device),

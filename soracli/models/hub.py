@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from soracli.core.errors import ArtifactError, MachineError
+from soracli.core.json_text import parse_json
 from soracli.models.published_files import CLASSES, WEIGHTS
 
 PREFIX = "hf:"
@@ -50,7 +50,7 @@ def download_vae(name: str) -> Path:
             except EntryNotFoundError:
                 continue
             # Before the weights, which may be gigabytes of something else.
-            if json.loads(config.read_text(encoding="utf-8")).get("_class_name") in CLASSES:
+            if parse_json(config.read_text(encoding="utf-8")).get("_class_name") in CLASSES:
                 hf_hub_download(repository, f"{place}{WEIGHTS}")
                 return config.parent
         if absent is not None:

@@ -11,7 +11,7 @@ import torch
 from soracli.models.config import JudgeConfig
 from soracli.models.judge import Judge
 from soracli.models.record import part_folder
-from soracli.models.store import fill_module, read_part, save_part
+from soracli.models.store import build_filled, read_part, save_part
 
 
 def save_judge(folder: Path, judge: Judge, facts: Mapping[str, Any]) -> str:
@@ -36,6 +36,5 @@ def load_judge(model: Path, device: torch.device | str = "cpu") -> Judge:
     """
     folder = part_folder(model, "judge")
     weights, config, _ = read_part(folder, "judge", JudgeConfig)
-    judge = Judge(config)
-    fill_module(judge, weights, folder)
+    judge = build_filled(lambda: Judge(config), weights, folder)
     return judge.eval().requires_grad_(False).to(device)

@@ -7,13 +7,13 @@ such a VAE is a part like any other: ``model.safetensors``, and a ``config.json`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from soracli.core.errors import ArtifactError
+from soracli.core.json_text import parse_json
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The file of weights in a folder of ``diffusers``."""
@@ -51,7 +51,7 @@ def find_published(folder: Path) -> PublishedFiles | None:
         ArtifactError: If it is a model of ``diffusers`` but no video VAE that is read, or has no safetensors.
     """
     try:
-        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        record = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict):

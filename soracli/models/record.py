@@ -5,12 +5,12 @@ So a command can refuse what does not fit before it spends seconds on loading an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from soracli.core.errors import ArtifactError
+from soracli.core.json_text import parse_json
 
 FORMAT = 1
 
@@ -44,7 +44,7 @@ def read_record(folder: Path, kind: str) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{folder} holds no {kind}: {path} is missing") from None
     except (OSError, ValueError) as error:
@@ -56,6 +56,8 @@ def read_record(folder: Path, kind: str) -> dict[str, Any]:
         raise ArtifactError(f"{folder} holds a {found or 'damaged part'}, not a {kind}")
     if record.get("format") != FORMAT:
         raise ArtifactError(f"{folder} has format {record.get('format')}; this sora reads {FORMAT}: update sora")
+    if not isinstance(record.get("hash"), str) or not isinstance(record.get("config"), dict):
+        raise ArtifactError(f"{path} is damaged: it lacks the hash or the configuration of the {kind}")
     return record
 
 

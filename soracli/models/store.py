@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import finish_file, machine_error, write_json_atomic
+from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
 from soracli.models.config import QuantisedVAEConfig, VAEConfig
 from soracli.models.part_hash import hash_part
@@ -32,6 +33,7 @@ from soracli.models.video_vae import VideoVAE
 from soracli.recipe.section import Section
 
 S = TypeVar("S", bound=Section)
+M = TypeVar("M", bound=nn.Module)
 
 
 def save_part(
@@ -99,6 +101,33 @@ def read_part(folder: Path, kind: str, section: type[S]) -> tuple[dict[str, Tens
     )
 
 
+def build_filled(build: Callable[[], M], weights: Mapping[str, Tensor], folder: Path) -> M:
+    """A module with its weights.
+
+    Nothing is allocated on the word of a configuration: the module is built without memory first, and for real only if
+    the weights are those that it has.
+
+    Args:
+        build: Makes the module.
+        weights: All that it has, by name.
+        folder: Of the part, for the error.
+
+    Raises:
+        ArtifactError: If a name or shape does not fit.
+    """
+    with torch.device("meta"):
+        wanted = build().state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        asked, found = (
+            str(tuple(tensors[name].shape)) if name in tensors else "nothing" for tensors in (wanted, weights)
+        )
+        if asked != found:
+            raise ArtifactError(f"{folder} does not fit its configuration: {name} is {found} where {asked} is needed")
+    module = build()
+    fill_module(module, weights, folder)
+    return module
+
+
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Put weights into a module; all or none.
 
@@ -163,8 +192,7 @@ def load_video_vae(model: Path, device: torch.device | str = "cpu") -> tuple[Vid
     stated = read_record(folder, "vae").get("config")
     section = QuantisedVAEConfig if isinstance(stated, dict) and "quantiser" in stated else VAEConfig
     weights, config, record = read_part(folder, "vae", section)
-    vae = build_vae(config)
-    fill_module(vae, weights, folder)
+    vae = build_filled(lambda: build_vae(config), weights, folder)
     # Models of version 0.1 have no hash of their latents: there it is that of the whole VAE.
     spec = LatentSpec.from_dict({"vae_hash": record.get("hash", ""), **record.get("latents", {})})
     if spec.compression != config.compression:
@@ -194,7 +222,7 @@ def copy_vae(model: Path, folder: Path, spec: LatentSpec) -> None:
     except OSError as error:
         raise machine_error(error, folder, "cannot write") from error
     if files is None or files.hash is not None:
-        record = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        record = parse_json((source / "config.json").read_text(encoding="utf-8"))
     else:
         numbers = {name: value for name, value in spec.to_dict().items() if name != "vae_hash"}
         record = {"format": FORMAT, "kind": "vae", "hash": spec.vae_hash, "config": files.config, "latents": numbers}

@@ -6,13 +6,13 @@ Of a folder ``config.json``, ``tokenizer.json`` and safetensors are read; no pic
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from soracli.core.errors import ArtifactError, MachineError
+from soracli.core.json_text import parse_json
 from soracli.models.config import TextEncoderConfig
 from soracli.models.hub import PREFIX, find_text_encoder
 
@@ -122,7 +122,7 @@ def _positions(part: Mapping[str, Any], folder: Path, name: str) -> int | None:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{name} is no text encoder: {path} is missing") from None
     except (OSError, ValueError) as error:

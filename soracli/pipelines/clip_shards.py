@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from soracli.core.errors import DataError
+from soracli.core.files import sha256_file
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter
 from soracli.data.config import ClipLatentsConfig
+from soracli.data.ffmpeg import checked_file
 from soracli.data.latents import Tail, shard_name
 from soracli.data.manifest import Clip, Manifest
 from soracli.data.video_read import read_frames
@@ -75,12 +78,14 @@ def _clip_maker(
         latents: list[Tensor] = []
         records: list[dict[str, Any]] = []
         tails: dict[int, Tail] = {}
+        hashes: dict[str, str] = {}
         for clip in clips:
             rate = min(config.fps, clip.fps)
             wanted = max(1, int(clip.seconds * rate + 1e-6))  # 29 frames at 25 fps are 28.999999999999996
             try:
+                path = _unchanged(manifest, clip, hashes)
                 frames = read_frames(
-                    manifest.locate(clip),
+                    path,
                     start=clip.start,
                     num_frames=spec.video_frames(1 + (wanted - 1) // spec.compression[0]),
                     fps=rate,
@@ -109,3 +114,19 @@ def _clip_maker(
         return latents, records, [], tails
 
     return make
+
+
+def _unchanged(manifest: Manifest, clip: Clip, hashes: dict[str, str]) -> Path:
+    """The file of a clip, if it still holds what was indexed: the shard is named after that.
+
+    Raises:
+        DataError: If it does not, or cannot be read.
+    """
+    path = checked_file(manifest.locate(clip))
+    try:
+        found = hashes.get(clip.path) or hashes.setdefault(clip.path, sha256_file(path))
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    if found != clip.sha256:
+        raise DataError(f"{path}: has changed since it was indexed; run sora clips index again")
+    return path

@@ -121,6 +121,8 @@ def _moments(files: Sequence[Path], channels: int) -> tuple[Tensor, Tensor]:
                 f"{path} is missing or damaged ({error}): remove it and run sora latents cache again"
             ) from error
         for latents in tensors.values():
+            if latents.ndim != 4 or latents.shape[0] != channels or not latents.is_floating_point():
+                raise ArtifactError(f"{path} holds no latents: remove it and run sora latents cache again")
             values = latents.double().flatten(1)  # (C, N)
             count += values.shape[1]
             total += values.sum(1)

@@ -28,6 +28,7 @@ from soracli.pipelines.sampling_choice import (
     check_sampling,
     draw_seed,
     model_defaults,
+    patch_size_of,
     sampling_options,
 )
 from soracli.pipelines.scenes import Scene, check_lengths, expand_scenes, scenes_record
@@ -179,7 +180,7 @@ def plan_gap(
     fps, size = leading.fps, (leading.height, leading.width)
     if leading.kind == "image":
         fps = float(defaults["fps"])  # a picture has no rate of its own
-    patch = record["config"]["patch_size"]
+    patch = patch_size_of(record, model)
     fitted = fit_video(
         fps=fps,
         height=leading.height,

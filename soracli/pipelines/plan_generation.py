@@ -26,6 +26,7 @@ from soracli.pipelines.sampling_choice import (
     draw_seed,
     fitting_size,
     model_defaults,
+    patch_size_of,
     sampling_options,
 )
 from soracli.pipelines.scenes import Scene, check_lengths, expand_scenes, scenes_record
@@ -166,7 +167,7 @@ def plan_generation(
     )
     notes: list[str] = []
 
-    rate, patch_size = fps or float(defaults["fps"]), record["config"]["patch_size"]
+    rate, patch_size = fps or float(defaults["fps"]), patch_size_of(record, model)
     trained_size: tuple[int, int] = (int(defaults["size"][0]), int(defaults["size"][1]))
     picture = None if image is None else probe_first_frame(image)
     own_size = trained_size if picture is None else size_for(picture, spec, patch_size, defaults)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from soracli import __version__
 from soracli.core.errors import ArtifactError
 from soracli.core.files import write_text_atomic
+from soracli.core.json_text import parse_json
 from soracli.metrics.curves import MOST_POINTS, Curve, Value, thin_curve
 from soracli.training.metrics_log import read_metrics
 
@@ -87,7 +88,7 @@ def read_run(run: Path) -> RunRecord:
     """
     path = run / "run.json"
     try:
-        resolved = json.loads(path.read_text(encoding="utf-8"))["resolved"]
+        resolved = parse_json(path.read_text(encoding="utf-8"))["resolved"]
         kind, seed, steps = str(resolved["kind"]), int(resolved["loop"]["seed"]), int(resolved["loop"]["steps"])
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{run} is no run of a training: it has no run.json") from None
@@ -171,7 +172,7 @@ def read_reference(path: Path) -> Reference:
         ArtifactError: If it is none, damaged, or of a newer version.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ArtifactError(f"{path} is no reference: make one with sora compare RUN --write FILE")
         if values["version"] != VERSION:

@@ -21,6 +21,7 @@ from torch import Tensor
 from soracli import __version__
 from soracli.core.errors import DataError, Stopped, UsageError
 from soracli.core.files import machine_error, write_json_atomic, write_text_atomic
+from soracli.core.json_text import parse_json
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.image_write import write_contact_sheet
 from soracli.data.video_write import VideoWriter
@@ -305,10 +306,10 @@ def _read_options(path: Path) -> dict[str, Any] | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise machine_error(error, path, "cannot read") from error
-    except (ValueError, RecursionError):
+    except ValueError:
         values = None
     if not isinstance(values, dict):
         raise DataError(f"{path}: is damaged; delete it and run the same command again")

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from soracli.core.errors import ArtifactError, UsageError, nearest
 from soracli.core.latent_spec import LatentSpec
+from soracli.core.units import MAX_FPS, MAX_SIDE
 from soracli.diffusion.options import SamplerName, SamplingOptions, recommended_options
 
 MAX_STEPS = 1000
@@ -78,12 +79,37 @@ def model_defaults(record: Mapping[str, Any], model: Path) -> Mapping[str, Any]:
     """What a model's record recommends: its rate and size at least.
 
     Raises:
-        ArtifactError: If it does not say them.
+        ArtifactError: If it does not say them, or something that cannot be.
     """
     defaults = record.get("defaults")
     if not isinstance(defaults, dict) or not {"fps", "size"} <= defaults.keys():
         raise ArtifactError(f"{model} does not say which rate and size it was trained for: train it again")
+    try:
+        fps, (height, width) = float(defaults["fps"]), defaults["size"]
+        if not 0 < fps <= MAX_FPS or not all(
+            isinstance(side, int) and 0 < side <= MAX_SIDE for side in (height, width)
+        ):
+            raise ValueError(f"size {defaults['size']!r:.50} at {fps:g} frames a second")
+        recommended_options(defaults)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArtifactError(f"{model} is damaged: its defaults cannot be: {error}") from error
     return defaults
+
+
+def patch_size_of(record: Mapping[str, Any], model: Path) -> Sequence[int]:
+    """The patch of a DiT's record, ``(t, h, w)``, which is read before the rest of its configuration is looked at.
+
+    Raises:
+        ArtifactError: If it has none that can be.
+    """
+    patch = record["config"].get("patch_size")
+    if (
+        not isinstance(patch, list)
+        or len(patch) != 3
+        or not all(isinstance(side, int) and 0 < side < 256 for side in patch)
+    ):
+        raise ArtifactError(f"{model} is damaged: its patch size is {patch!r:.50}")
+    return patch
 
 
 def sampling_options(defaults: Mapping[str, Any], *, classical_guidance: bool = False, **asked: Any) -> SamplingOptions:

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """One table of a recipe. Stands torch-free beside the part it configures.
+    """One table of a recipe. Stands torch-free beside the part it configures. Its numbers are finite.
 
     A field's docstring says what it is, with its unit; ``sora recipe schema`` shows it to editors.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import apply_umask, sha256_file, sync_folder
+from soracli.core.json_text import parse_json
 
 FORMAT = 1
 SPARE_BYTES = 2**20
@@ -154,7 +155,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     try:
         manifest = _read_manifest(path)
         _verify_files(path, manifest)
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = parse_json((path / "state.json").read_text(encoding="utf-8"))
         parts = {
             file.removesuffix(".safetensors"): load_file(path / file, device=str(device))
             for file in sorted(manifest["files"])
@@ -216,7 +217,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     if not file.is_file():
         raise ArtifactError(f"{path} has no manifest.json: it was never completed")
-    manifest = json.loads(file.read_text(encoding="utf-8"))
+    manifest = parse_json(file.read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise ArtifactError(f"{file} is damaged")
     if manifest["format"] > FORMAT:

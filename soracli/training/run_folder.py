@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 from soracli.core.errors import ArtifactError, BusyError, MachineError, UsageError
 from soracli.core.files import write_json_atomic, write_text_atomic
+from soracli.core.json_text import parse_json
 from soracli.training.config import HARMLESS_CHANGES
 from soracli.training.recipe_changes import check_recipe_unchanged, with_defaults
 
@@ -139,7 +140,7 @@ def _is_own(name: str) -> bool:
 
 def _read_record(record: Path) -> dict[str, Any]:
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = parse_json(record.read_text(encoding="utf-8"))
         resolved = content["resolved"]
         if not isinstance(resolved, dict):
             raise TypeError("resolved is no table")

@@ -128,6 +128,7 @@ def test_as_a_process() -> None:
     assert wrong.stderr == "sora: error: no option --verison; did you mean --version?\n"
 
 
+@pytest.mark.row(70)
 def test_a_reader_that_leaves_early_causes_no_noise() -> None:
     read, write = os.pipe()
     os.close(read)

@@ -93,6 +93,7 @@ def test_a_picture_is_set_in_motion(model: str, capsys: pytest.CaptureFixture[st
     assert "sora extend red-1.mp4" in capsys.readouterr().err
 
 
+@pytest.mark.row(67, 68)
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -132,6 +133,7 @@ def test_refusals(model: str, capsys: pytest.CaptureFixture[str], arguments: lis
     assert not list(Path().glob("*.part.*"))
 
 
+@pytest.mark.row(68)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
 def test_a_full_disk(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.part.mp4").symlink_to("/dev/full")

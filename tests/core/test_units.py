@@ -53,6 +53,7 @@ def test_formatted_durations_are_read_again(seconds: float) -> None:
     assert parse_seconds(format_seconds(seconds)) == pytest.approx(seconds, rel=0.01, abs=0.01)
 
 
+@pytest.mark.row(67)
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from soracli.data.captions import MAX_CAPTION, Caption, CaptionTable, clean_caption, read_caption_file, read_metadata
 
 
+@pytest.mark.row(56)
 @given(st.text())
 def test_a_clean_caption_is_one_line_of_utf8_and_stays_clean(text: str) -> None:
     kept, _ = clean_caption(text)
@@ -21,6 +22,7 @@ def test_a_clean_caption_is_one_line_of_utf8_and_stays_clean(text: str) -> None:
     assert clean_caption(kept) == (kept, "")
 
 
+@pytest.mark.row(56)
 def test_what_is_dropped_is_told() -> None:
     assert clean_caption(' "quoted"\r\n and 😀 ') == ('"quoted" and 😀', "")
     assert clean_caption("a\0b\ud83dc") == ("abc", "2 control characters dropped from the caption")
@@ -28,6 +30,7 @@ def test_what_is_dropped_is_told() -> None:
     assert (len(kept), problem) == (4096, "caption of 100000 characters cut to 4096")
 
 
+@pytest.mark.row(56)
 @pytest.mark.parametrize(
     ("raw", "caption", "problem"),
     [
@@ -60,6 +63,7 @@ def read(path: Path, content: bytes) -> CaptionTable:
     return table
 
 
+@pytest.mark.row(56)
 def test_json_lines(tmp_path: Path) -> None:
     records = [
         {"file_name": "a.mp4", "caption": 'quotes "here" 😀'},
@@ -83,6 +87,7 @@ def test_json_lines(tmp_path: Path) -> None:
     assert all(name.startswith("sub/metadata.jsonl:") for name, _ in table.problems)
 
 
+@pytest.mark.row(56)
 def test_csv(tmp_path: Path) -> None:
     content = 'file_name,caption,split\r\na.mp4,"two\nlines, ""quoted"" 😀",\r\nb.mp4,line\u2028end,validation\r\n'
     table = read(tmp_path / "sub" / "metadata.csv", b"\xef\xbb\xbf" + content.encode())

@@ -29,6 +29,7 @@ def test_everything_is_sorted_into_its_place(tmp_path: Path) -> None:
     assert found.problems == []
 
 
+@pytest.mark.row(52, 57)
 def test_links_stay_inside(tmp_path: Path) -> None:
     folder, outside = tmp_path / "in", tmp_path / "out"
     touch(folder / "a.mp4", outside / "b.mp4")
@@ -54,6 +55,7 @@ def test_a_linked_root_is_a_root(tmp_path: Path) -> None:
     assert find_clip_files(tmp_path / "link").clips == ["a.mp4"]
 
 
+@pytest.mark.row(54)
 def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     try:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).touch()

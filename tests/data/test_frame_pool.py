@@ -69,6 +69,7 @@ def test_memory_is_capped():
     assert pool._kept_bytes == 2 * one == sum(frames.nbytes for frames in pool._kept.values())
 
 
+@pytest.mark.row(59)
 def test_broken_clips_are_left_out(tmp_path):
     good, bad = make_clip(tmp_path, "good.webp", 4), make_clip(tmp_path, "bad.webp", 4, seed=1)
     (tmp_path / "bad.webp").write_bytes(b"no picture")

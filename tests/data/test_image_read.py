@@ -69,6 +69,7 @@ def test_a_picture_is_one_frame(tmp_path: Path, suffix: str, mode: str) -> None:
     assert np.abs(frames.astype(int) - ((128,) * 3 if mode == "L" else (200, 100, 50))).max() <= 3
 
 
+@pytest.mark.row(49)
 def test_the_content_says_the_kind_not_the_name(tmp_path: Path) -> None:
     path = save_animation(tmp_path / "a.webp", [80] * 5)
     assert probe_video(path.rename(tmp_path / "a.mp4")).kind == "animation"
@@ -130,6 +131,7 @@ def test_a_cut_animation_is_refused(tmp_path: Path) -> None:
             probe_video(cut_file(whole, tmp_path / f"cut{suffix}"))
 
 
+@pytest.mark.row(51)
 def test_a_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

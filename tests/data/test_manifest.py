@@ -66,6 +66,7 @@ def test_the_id_changes_with_the_content_only() -> None:
     assert len({same, *(clip_id_of(*other) for other in others)}) == 5
 
 
+@pytest.mark.row(57)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -94,6 +95,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, change: dict[str, object], says: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row(57)
 @pytest.mark.parametrize(
     ("line", "says"),
     [("{", "is not JSON"), ("[1]", "must be a JSON object, got list"), ("{}", "'path' is missing"), ("NaN", "float")],
@@ -107,6 +109,7 @@ def test_no_record_is_named(tmp_path: Path, line: str, says: str) -> None:
     assert f"{path}:3: " in str(caught.value)
 
 
+@pytest.mark.row(57)
 @pytest.mark.parametrize(
     ("content", "says"),
     [

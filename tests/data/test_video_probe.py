@@ -54,6 +54,7 @@ def test_counts_are_exact(tmp_path: Path, name: str, rate: str, seconds: float, 
         assert info.seconds == pytest.approx(info.num_frames / info.fps)
 
 
+@pytest.mark.row(50)
 def test_variable_rate_becomes_constant(tmp_path: Path) -> None:
     held = "testsrc2=s=64x48:r=24:d=2,setpts='(N+floor(N/10)*3)/24/TB'"
     path = make_video(tmp_path / "vfr.mp4", held, "-fps_mode", "vfr", *YUV)
@@ -65,6 +66,7 @@ def test_variable_rate_becomes_constant(tmp_path: Path) -> None:
     assert probe_video(path, verify=False) == info
 
 
+@pytest.mark.row(49)
 def test_shown_size_is_upright_with_square_pixels(tmp_path: Path) -> None:
     plain = make_video(tmp_path / "plain.mp4", "testsrc2=s=64x48:r=12:d=0.5", *YUV)
     turned = tmp_path / "turned.mp4"
@@ -74,6 +76,7 @@ def test_shown_size_is_upright_with_square_pixels(tmp_path: Path) -> None:
     assert (probe_video(wide).height, probe_video(wide).width) == (48, 96)
 
 
+@pytest.mark.row(49)
 def test_one_frame_and_odd_size(tmp_path: Path) -> None:
     path = make_video(tmp_path / "one.mp4", "testsrc=s=65x49:r=24", "-frames:v", "1", "-pix_fmt", "yuv444p")
     info = probe_video(path)
@@ -89,6 +92,7 @@ def test_longer_sound_is_no_damage(tmp_path: Path) -> None:
     assert probe_video(path).num_frames == 24
 
 
+@pytest.mark.row(47, 52)
 def test_missing_empty_directory_pipe_and_socket(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none.mp4")
     (tmp_path / "empty.mp4").touch()
@@ -102,6 +106,7 @@ def test_missing_empty_directory_pipe_and_socket(tmp_path: Path) -> None:
     refusal(tmp_path / ("x" * 300 + ".mp4"))
 
 
+@pytest.mark.row(47, 55)
 def test_text_sound_cover_and_playlists(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
     assert "it is no video" in refusal(tmp_path / "text.mp4")
@@ -117,6 +122,7 @@ def test_text_sound_cover_and_playlists(tmp_path: Path) -> None:
     refusal(tmp_path / "hls.mp4")
 
 
+@pytest.mark.row(55)
 def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
@@ -134,6 +140,7 @@ def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
             listener.accept()
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -157,6 +164,7 @@ def test_a_cut_file_is_told_and_its_part_kept_only_if_allowed(
     assert 10 < info.num_frames < 60
 
 
+@pytest.mark.row(47)
 def test_cut_without_its_index(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "a.mp4", "testsrc2=s=160x120:r=24:d=2", *YUV)
     cut = cut_file(whole, tmp_path / "cut.mp4", 0.7)
@@ -164,6 +172,7 @@ def test_cut_without_its_index(tmp_path: Path) -> None:
     refusal(cut, allow_damaged=True)
 
 
+@pytest.mark.row(48)
 def test_wrong_bytes_inside_are_found(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", "testsrc2=s=160x120:r=24:d=2", "-movflags", "+faststart", *YUV)
     content = bytearray(path.read_bytes())
@@ -173,12 +182,14 @@ def test_wrong_bytes_inside_are_found(tmp_path: Path) -> None:
     assert "damaged" in refusal(path)
 
 
+@pytest.mark.row(47)
 def test_zero_frames(tmp_path: Path) -> None:
     path = tmp_path / "none.mkv"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=24:d=1", "-frames:v", "0", *YUV, str(path))
     refusal(path)
 
 
+@pytest.mark.row(53)
 def test_a_hanging_decoder_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = tmp_path / "ffmpeg"
     stub.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -191,6 +202,7 @@ def test_a_hanging_decoder_is_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.row(69)
 def test_ffmpeg_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg_module, "ffmpeg_path", lambda: str(tmp_path / "gone"))
     path = tmp_path / "a.mp4"
@@ -199,6 +211,7 @@ def test_ffmpeg_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         probe_video(path)
 
 
+@pytest.mark.row(54)
 @pytest.mark.parametrize("name", ["-i.mp4", "a b;c'd\".mp4", "x\ny.mp4", "%03d.mp4", "concat:a|b.mp4", "😀ü.mp4"])
 def test_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plain = make_video(tmp_path / "plain.mp4", "testsrc2=s=64x48:r=12:d=0.5", *YUV)
@@ -207,12 +220,14 @@ def test_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     assert probe_video(Path(name)).num_frames == 6
 
 
+@pytest.mark.row(51)
 def test_too_large_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4", "testsrc2=s=64x48:r=12:d=0.5", *YUV)
     monkeypatch.setattr("soracli.data.video_probe.MAX_PIXELS", 64 * 48 - 1)
     assert "larger than" in refusal(path)
 
 
+@pytest.mark.row(51)
 def test_too_many_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = "testsrc2=s=64x48:r=24:d=1,setpts='(N+eq(N,23)*100000)/24/TB'"
     path = make_video(tmp_path / "jump.mkv", held, "-fps_mode", "vfr", "-c:v", "ffv1")

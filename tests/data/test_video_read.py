@@ -50,6 +50,7 @@ def test_native_reading_gives_every_frame_once(videos: dict[str, Path], kind: st
     assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("fps", [8, 12, 25, 30000 / 1001])
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
 def test_another_rate_shows_the_frame_of_the_moment(videos: dict[str, Path], kind: str, fps: float) -> None:
@@ -74,6 +75,7 @@ def test_an_excerpt_is_a_part_of_the_whole(videos: dict[str, Path], data: st.Dat
     assert np.array_equal(part, whole[first : first + count])
 
 
+@pytest.mark.row(50)
 def test_variable_rate_keeps_time(videos: dict[str, Path]) -> None:
     theirs = plain_decode(videos["vfr"], 48, 64)
     ours = read_frames(videos["vfr"])
@@ -109,12 +111,14 @@ def test_asking_for_too_much(videos: dict[str, Path]) -> None:
         read_frames(videos["mp4"], start=9, num_frames=2, fps=24)
 
 
+@pytest.mark.row(51)
 def test_memory_has_a_cap(videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("soracli.data.video_read.MAX_READ_BYTES", 72 * 64 * 48 * 3 - 1)
     with pytest.raises(DataError, match="shorter excerpt"):
         read_frames(videos["mp4"])
 
 
+@pytest.mark.row(48)
 def test_a_cut_file_gives_its_part_only_if_allowed(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "a.mkv", "testsrc2=s=160x120:r=24:d=3", "-c:v", "ffv1", "-g", "1")
     cut = cut_file(whole, tmp_path / "cut.mkv")
@@ -156,6 +160,7 @@ def test_small_untagged_video_is_bt601_and_large_bt709(tmp_path: Path) -> None:
         assert np.abs(read_frames(path).astype(int) - (0x14, 0xB4, 0xDC)).max() <= 3
 
 
+@pytest.mark.row(49)
 def test_rotation_and_square_pixels(tmp_path: Path) -> None:
     plain = make_video(tmp_path / "a.mkv", "testsrc2=s=64x48:r=12:d=0.5", "-c:v", "libx264", *YUV)
     turned, wide = tmp_path / "turned.mp4", tmp_path / "wide.mp4"
@@ -166,6 +171,7 @@ def test_rotation_and_square_pixels(tmp_path: Path) -> None:
     assert read_frames(wide).shape == (6, 48, 96, 3)
 
 
+@pytest.mark.row(49)
 def test_interlaced_frames_lose_their_combs(tmp_path: Path) -> None:
     moving = "color=black:s=64x64:r=50:d=1,drawbox=x=10:w=20:h=64:c=white:t=fill,scroll=h=0.05,interlace"
     path = make_video(tmp_path / "a.mpg", moving, "-c:v", "mpeg2video", "-q:v", "1", "-flags", "+ildct+ilme")
@@ -175,6 +181,7 @@ def test_interlaced_frames_lose_their_combs(tmp_path: Path) -> None:
     assert comb < 0.5 * np.abs(raw[5:15, 2:-2:2] - raw[5:15, 3:-1:2]).mean()
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize("name", ["a.webm", "a.mov"])
 def test_alpha_over_a_colour_or_as_rgba(tmp_path: Path, name: str) -> None:
     codec = {"a.webm": ("libvpx-vp9", "yuva420p"), "a.mov": ("qtrle", "argb")}[name]
@@ -190,6 +197,7 @@ def test_alpha_over_a_colour_or_as_rgba(tmp_path: Path, name: str) -> None:
     assert rgba[:, :, 18:, 3].max() == 0
 
 
+@pytest.mark.row(49)
 def test_grey_ten_bit_and_odd_sizes(tmp_path: Path) -> None:
     grey = make_video(tmp_path / "g.mkv", "testsrc2=s=33x21:r=4:d=1,format=gray", "-c:v", "ffv1")
     frames = read_frames(grey)
@@ -229,6 +237,7 @@ def test_pictures_and_videos_are_fitted_alike(tmp_path: Path) -> None:
         assert np.abs(one - two).mean() < 4
 
 
+@pytest.mark.row(51)
 def test_a_long_video_streams_in_constant_memory(tmp_path: Path) -> None:
     path = make_video(tmp_path / "long.mkv", "color=gray:s=320x240:r=30:d=20", "-c:v", "mpeg4")
     script = (

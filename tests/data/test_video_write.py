@@ -99,6 +99,7 @@ def test_unknown_suffixes_name_the_nearest(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "a.mp4", fps=12, crf=99)
 
 
+@pytest.mark.row(68)
 def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_text("mine")
@@ -128,6 +129,7 @@ def test_the_part_plays_while_it_grows(tmp_path: Path) -> None:
     assert probe_video(path).num_frames == 144
 
 
+@pytest.mark.row(68)
 def test_an_error_keeps_the_part(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with pytest.raises(RuntimeError, match="elsewhere"), VideoWriter(path, fps=12, threads=1) as writer:
@@ -137,6 +139,7 @@ def test_an_error_keeps_the_part(tmp_path: Path) -> None:
     assert probe_video(tmp_path / "a.part.mp4").num_frames == 30
 
 
+@pytest.mark.row(68)
 def test_a_kill_leaves_a_part_that_plays(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, numpy as np; from pathlib import Path\n"
@@ -194,14 +197,17 @@ def test_a_dead_encoder_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "a.part.mp4").exists()
 
 
+@pytest.mark.row(69)
 def test_an_encoder_that_cannot_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = tmp_path / "ffmpeg"
-    stub.write_text("#!/bin/sh\necho '[fatal] Unknown encoder libx264' >&2\nexit 8\n")
+    known = "[ $2 = -h ] && echo 'Encoder libx264 [H.264]:' && exit 0"
+    stub.write_text(f"#!/bin/sh\n{known}\necho '[fatal] Unknown encoder libx264' >&2\nexit 8\n")
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(video_write, "ffmpeg_path", lambda: str(stub))
     assert "Unknown encoder libx264" in write_until_it_fails(VideoWriter(tmp_path / "a.mkv", fps=12))
 
 
+@pytest.mark.row(68)
 def test_the_file_size_limit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a full disk looks like without being root: writing beyond the limit fails."""
     plain = subprocess.Popen
@@ -219,6 +225,7 @@ def test_the_file_size_limit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "a.part.mkv").stat().st_size > 0
 
 
+@pytest.mark.row(68)
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -234,6 +241,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.row(68)
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot write"), VideoWriter(tmp_path / "file" / "a.mp4", fps=12):

@@ -13,7 +13,7 @@ from soracli.models.record import part_folder, read_record
 
 def write(folder: Path, **changes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"format": 1, "kind": "vae", "hash": "ab", **changes}))
+    (folder / "config.json").write_text(json.dumps({"format": 1, "kind": "vae", "hash": "ab", "config": {}, **changes}))
     return folder
 
 

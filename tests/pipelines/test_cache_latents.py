@@ -227,6 +227,7 @@ class Listening(SilentReporter):
         self.notes.append(text)
 
 
+@pytest.mark.row(59)
 def test_clips_that_cannot_be_read_are_left_out_by_name(vae, tmp_path):
     clips = [make_clip(tmp_path, f"{number}.webp", 5, seed=number) for number in range(2)]
     (tmp_path / "0.webp").write_bytes(b"no picture")

@@ -39,6 +39,7 @@ def test_every_file_gets_its_answer(tmp_path: Path, workers: int) -> None:
     assert isinstance(results[paths[4]], FileNotFoundError)
 
 
+@pytest.mark.row(53)
 def test_a_crash_costs_one_file(tmp_path: Path) -> None:
     paths = make(tmp_path, "a", "crash", "b", "c")
     results = map_files(size_of, paths, 2, SilentReporter(), "sizes")

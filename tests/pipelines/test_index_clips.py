@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return clips
 
 
+@pytest.mark.row(47)
 def test_the_whole_folder(folder: Path) -> None:
     summary = index_clips(folder)
     manifest = read_manifest(folder / "clips.jsonl")

@@ -78,6 +78,7 @@ def test_an_override_mends_a_file(workspace: Path) -> None:
     assert load_recipe(Toy, Path("x.toml"), ["dit.depth=4"]).recipe.dit.depth == 4
 
 
+@pytest.mark.row(64)
 @pytest.mark.parametrize("text", ['﻿kind = "dit.train"\nlatents = "ü"\n', 'kind = "dit.train"\r\nlatents = "ü"\r\n'])
 def test_files_of_windows(workspace: Path, text: str) -> None:
     Path("x.toml").write_bytes(text.encode())
@@ -106,6 +107,7 @@ def test_a_kind_cannot_be_set_to_another() -> None:
         load_recipe(Toy, None, ["kind=vae.train"])
 
 
+@pytest.mark.row(64)
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -131,6 +133,7 @@ def test_what_is_no_toml(workspace: Path, text: str, line: str) -> None:
     assert problem.startswith(line)
 
 
+@pytest.mark.row(64)
 def test_files_that_cannot_be_read(workspace: Path) -> None:
     Path("bad.toml").write_bytes(b"kind = '\xff'")
     for source, end in (("bad.toml", "not UTF-8 text (byte 8)"), ("none.toml", "no such recipe file"), (".", "folder")):

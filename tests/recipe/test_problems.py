@@ -52,6 +52,7 @@ def problems(text: str, *overrides: str) -> list[str]:
     return list(caught.value.problems)
 
 
+@pytest.mark.row(65, 66)
 def test_all_problems_at_once_in_the_order_of_the_file(workspace: Path) -> None:
     assert problems(BAD, "dit.dept=12", "latents.x=3", "optimiser.lr=fast") == [
         "bad.toml:2: unknown key 'lr'; 'lr' belongs to [optimiser]",
@@ -116,6 +117,7 @@ def test_a_division_by_zero_in_a_check_is_not_hidden(workspace: Path) -> None:
         load_recipe(Toy, Path("x.toml"))
 
 
+@pytest.mark.row(65, 66)
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -141,6 +141,7 @@ def test_a_newer_format_is_not_taken_for_damage(tmp_path):
         load_latest(tmp_path)
 
 
+@pytest.mark.row(10)
 def test_pickles_are_never_loaded(tmp_path):
     path = save(tmp_path, 1)
     bomb = b"cos\nsystem\n(S'touch " + str(tmp_path / "boom").encode() + b"'\ntR."
