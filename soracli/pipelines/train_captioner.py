@@ -87,7 +87,7 @@ def train_captioner(
     check_clips(recipe, clips)
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         check_shares(recipe, world.size)
         resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
         text, defaults = recipe_text(recipe, loaded.origins), CaptionTrainRecipe().model_dump(mode="json")

@@ -92,7 +92,7 @@ def train_dit(
     recipe, reporter, drawn = loaded.recipe, reporter or SilentReporter(), draw or _from_data
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         set_threads(recipe.loop.num_threads)
         cache = LatentCache(latents)
         check_vae(cache, vae)

@@ -87,7 +87,7 @@ def train_vae(
     start, perceptual = load_start(init, recipe), load_network(recipe)
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         check_shares(recipe, world)
         resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
         if start is not None:
