@@ -43,7 +43,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state, tell_resumed
 
 _MAY_CHANGE = (
     "accumulate",
@@ -66,6 +66,7 @@ def train_dit(
     vae: Path,
     out: Path,
     init: Path | None = None,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
     draw: DrawBatch | None = None,
@@ -77,6 +78,7 @@ def train_dit(
         latents: A cache of ``sora latents cache``.
         vae: The VAE the cache was made with; it is put into the model.
         out: The run folder.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         init: A model to begin from, with its text encoder and tokens; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
@@ -109,7 +111,7 @@ def train_dit(
         text = recipe_text(recipe, loaded.origins)
         changes = may_change(recipe.loop, *_MAY_CHANGE)
         defaults = type(recipe)().model_dump(mode="json")
-        entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults)
+        entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults, fork_of)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
@@ -132,7 +134,7 @@ def train_dit(
             for block in model.dit.blocks:
                 block.compile(dynamic=True)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
 
         metrics = stack.enter_context(
             open_metrics(

@@ -19,6 +19,7 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool, draw_shape
+from soracli.data.manifest import clips_content
 from soracli.data.world.clips import world_frames
 from soracli.models.config import VAEConfig, with_quantiser
 from soracli.models.perceptual import PerceptualDistance, load_perceptual
@@ -47,7 +48,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import derive_seed, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state, tell_resumed
 
 _EVAL_CLIPS = 8
 _STATISTICS_SAMPLES = 256
@@ -61,6 +62,7 @@ def train_vae(
     clips: Path | None,
     out: Path,
     init: Path | None = None,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
@@ -70,6 +72,7 @@ def train_vae(
         loaded: The recipe and the origin of its values.
         clips: Manifest of clips; needed when ``frames.world_share`` is under 1.
         out: The run folder.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         init: A VAE to begin from; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
@@ -89,12 +92,13 @@ def train_vae(
         flag = stack.enter_context(stop_on_signals())
         world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         check_shares(recipe, world)
-        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
+        content = clips_content(clips)
+        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else "", **content}
         if start is not None:
             resolved["init"] = start[1].vae_hash
         text = recipe_text(recipe, loaded.origins)
-        defaults = VaeTrainRecipe().model_dump(mode="json")
-        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults)
+        defaults = {**VaeTrainRecipe().model_dump(mode="json"), **content}
+        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults, fork_of)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
@@ -120,7 +124,7 @@ def train_vae(
             vae.encoder.compile(dynamic=False)
             vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
         guard = Guard(recipe.guard, ceilings=("loss", "l1", "logit_size"), floors={"kl": _DEAD_POSTERIOR})
 
         metrics = stack.enter_context(

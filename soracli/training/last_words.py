@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import socket
+import threading
 import time
 from contextlib import suppress
 
@@ -55,16 +56,21 @@ class LastWords:
     def _read(self, what: str) -> dict[int, str]:
         """What the other ranks wrote, by rank, waiting ``PATIENCE`` for those that still come."""
         found: dict[int, str] = {}
-        until = time.monotonic() + PATIENCE
-        for rank in range(self._size):
-            if rank == self._rank:
-                continue
-            left = datetime.timedelta(seconds=max(0.1, until - time.monotonic()))
-            with suppress(RuntimeError):
-                # get() alone may wait for ever on a host that hangs
-                self._store.wait([f"{what} {rank}"], left)
-                found[rank] = self._store.get(f"{what} {rank}").decode()
-        return found
+
+        def ask() -> None:
+            until = time.monotonic() + PATIENCE
+            for rank in range(self._size):
+                left = datetime.timedelta(seconds=max(0.1, until - time.monotonic()))
+                if rank != self._rank:
+                    with suppress(RuntimeError):
+                        self._store.wait([f"{what} {rank}"], left)
+                        found[rank] = self._store.get(f"{what} {rank}").decode()
+
+        # A store in a process that hangs never answers, whatever limit it is asked with: this one must leave anyhow.
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(PATIENCE + 1)
+        return dict(found)
 
     def cause(self, error: BaseException) -> SoraError:
         """What to tell people in place of a broken transfer: the first failure of another rank, or who is silent."""
