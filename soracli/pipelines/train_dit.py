@@ -154,11 +154,12 @@ def train_dit(
                 speedometer = build_speedometer(model, sampler, tokenizer, recipe, batch, world)
                 reporter.note(f"matrix products of this model: {speedometer.rate / 1e12:.3g} TFLOP/s here")
                 began = time.perf_counter()
+            left_out = optimiser.left_out
             figures = learn(model, batch, recipe, state, world)
             state.step += 1
             pace = speedometer.figures(batch, time.perf_counter() - began, state.step)
             task.advance(1, loss=figures["loss"], **shown(pace, figures["skipped_updates"]))
-            if is_due(state.step, recipe.loop.log_every):
+            if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, {**figures, **pace})
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, validate(state.ema.module, sampler, tokenizer, recipe, world))

@@ -141,6 +141,7 @@ def train_vae(
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
             state.slow_down(0.5**state.rollbacks)
             is_last = state.step + 1 == recipe.loop.steps
+            left_out = optimiser.left_out
             try:
                 figures = learn(update, _batch(pool, recipe, seed, state.step, world), seed)
                 guard.watch(figures)
@@ -155,7 +156,7 @@ def train_vae(
                 continue
             state.step += 1
             task.advance(1, loss=figures["loss"], psnr=figures["psnr"])
-            if is_due(state.step, recipe.loop.log_every):
+            if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, figures)
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, _evaluate(state.ema.module, recipe.frames, world))

@@ -94,20 +94,19 @@ def open_world(
             f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
             f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
         ) from error
-    failure: BaseException | None = None
     try:
         yield World(place.rank, place.size, place.local_rank, chosen)
         dist.barrier()  # nobody takes the group away while another still uses it
     except BaseException as error:
-        failure = error
         words.leave(error)
-        if is_broken_transfer(error):
-            raise words.cause(error) from error
-        raise
-    finally:
-        dist.destroy_process_group()
-        if failure is not None and place.rank == 0 and not isinstance(failure, KeyboardInterrupt):
+        dist.destroy_process_group()  # now the others notice too, and say so
+        told = words.cause(error) if is_broken_transfer(error) else error
+        if not isinstance(error, KeyboardInterrupt):
             words.wait_for_readers()
+        if told is error:
+            raise
+        raise told from error
+    dist.destroy_process_group()
 
 
 def barrier(world: World) -> None:

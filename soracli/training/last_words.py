@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -32,13 +33,14 @@ class LastWords:
     def __init__(self, store: dist.Store, rank: int, size: int) -> None:
         """Say where this rank is, so that others can name it when it says nothing more."""
         self._store = dist.PrefixStore("last words", store)
-        self._rank, self._size = rank, size
+        self._rank, self._others = rank, [other for other in range(size) if other != rank]
+        self._living = self._others
         self._places: dict[int, str] = {}
         self._store.set(f"place {rank}", f"process {os.getpid()} on {socket.gethostname()}")
 
     def learn_places(self) -> None:
         """Read where the others are; all ranks wrote that before the first transfer."""
-        for rank in range(self._size):
+        for rank in self._others:
             self._places[rank] = self._store.get(f"place {rank}").decode()
 
     def leave(self, error: BaseException) -> None:
@@ -50,21 +52,21 @@ class LastWords:
                 self._store.set(f"done {self._rank}", "")
 
     def wait_for_readers(self) -> None:
-        """Stay until the others have read: the store may live in this process."""
-        self._read("done")
+        """Stay until the others that live have read: the store may be in the process of rank 0."""
+        if self._rank == 0:
+            self._read("done", self._living)
 
-    def _read(self, what: str) -> dict[int, str]:
-        """What the other ranks wrote, by rank, waiting ``PATIENCE`` for those that still come."""
+    def _read(self, what: str, ranks: Sequence[int]) -> dict[int, str]:
+        """What other ranks wrote, by rank, waiting ``PATIENCE`` for those that still come."""
         found: dict[int, str] = {}
 
         def ask() -> None:
             until = time.monotonic() + PATIENCE
-            for rank in range(self._size):
+            for rank in ranks:
                 left = datetime.timedelta(seconds=max(0.1, until - time.monotonic()))
-                if rank != self._rank:
-                    with suppress(RuntimeError):
-                        self._store.wait([f"{what} {rank}"], left)
-                        found[rank] = self._store.get(f"{what} {rank}").decode()
+                with suppress(RuntimeError):
+                    self._store.wait([f"{what} {rank}"], left)
+                    found[rank] = self._store.get(f"{what} {rank}").decode()
 
         # A store in a process that hangs never answers, whatever limit it is asked with: this one must leave anyhow.
         asking = threading.Thread(target=ask, daemon=True)
@@ -74,14 +76,15 @@ class LastWords:
 
     def cause(self, error: BaseException) -> SoraError:
         """What to tell people in place of a broken transfer: the first failure of another rank, or who is silent."""
-        found = {rank: json.loads(text) for rank, text in self._read("words").items()}
+        found = {rank: json.loads(text) for rank, text in self._read("words", self._others).items()}
+        self._living = list(found)
         with suppress(RuntimeError):
             self._store.set(f"done {self._rank}", "")
         causes = sorted((words["time"], rank) for rank, words in found.items() if not words["echo"])
         if causes:
             rank = causes[0][1]
             return error_of_rank(rank, found[rank]["error"], found[rank]["message"])
-        silent = [rank for rank in range(self._size) if rank != self._rank and rank not in found]
+        silent = [rank for rank in self._others if rank not in found]
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         hangs = "timed out" in said.lower() or "timeout" in said.lower()
         if not silent:

@@ -145,6 +145,8 @@ def _enter(
         for line in check_recipe_unchanged(began, resolved, allowed_changes, str(path)):
             note(line)
         facts = json.loads(record.read_text(encoding="utf-8"))
+    for litter in path.glob(".*.part"):  # of a process that was killed while it wrote a file
+        litter.unlink(missing_ok=True)
     (path / "stopped").unlink(missing_ok=True)
     write_text_atomic(path / "recipe.toml", recipe_text)
     write_json_atomic(record, {**facts, "format": 1, "resolved": resolved})

@@ -77,13 +77,12 @@ def disturb(fault: str, rank: int) -> None:
     pipeline.learn = learn_or_fail  # type: ignore[assignment]
 
 
-def run_rank(folder: Path, fault: str, rank: int, port: str) -> int:
+def run_rank(folder: Path, fault: str, rank: int, *changes: str) -> int:
     """Train as this rank; the exit code that the command line would leave with."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    disturb(fault, rank)
-    recipe = dit_recipe("loop.rank_timeout=3" if "hang" in fault else "loop.rank_timeout=60")
     try:
-        train_dit(recipe, latents=folder / "latents", vae=folder / "vae", out=folder / fault, device="cpu")
+        train_dit(
+            dit_recipe(*changes), latents=folder / "latents", vae=folder / "vae", out=folder / fault, device="cpu"
+        )
     except Exception as error:
         lines, code = describe_error(error)
         print("\n".join(lines), file=sys.stderr)
@@ -91,25 +90,33 @@ def run_rank(folder: Path, fault: str, rank: int, port: str) -> int:
     return 0
 
 
-def run_both(folder: Path, fault: str) -> dict[str, object]:
-    """Both ranks to their end; a rank that hangs is ended once the other has left."""
+def start(folder: Path, fault: str, size: int, *changes: str) -> list[int]:
+    """Fork so many ranks."""
     [port] = free_ports(1)
     ranks = []
-    for rank in range(2):
+    for rank in range(size):
         process = os.fork()
         if process == 0:
-            handle = os.open(folder / f"{fault}.rank{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 2)
-            faulthandler.disable()
             code = 1
             try:
-                code = run_rank(folder, fault, rank, port)
+                os.dup2(os.open(folder / f"{fault}.rank{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+                faulthandler.disable()
+                os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
+                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+                disturb(fault, rank)
+                code = run_rank(folder, fault, rank, *changes)
             except SystemExit as left:
                 code = int(left.code or 0)
             finally:
                 sys.stderr.flush()
                 os._exit(code)
         ranks.append(process)
+    return ranks
+
+
+def run_both(folder: Path, fault: str) -> dict[str, object]:
+    """Both ranks to their end; a rank that hangs is ended once the other has left."""
+    ranks = start(folder, fault, 2, "loop.rank_timeout=3" if "hang" in fault else "loop.rank_timeout=60")
     codes: dict[int, int] = {}
     times = []
     while len(codes) < 2:
@@ -121,7 +128,18 @@ def run_both(folder: Path, fault: str) -> dict[str, object]:
     return {"fault": fault, "codes": [codes[0], codes[1]], "apart": times[1] - times[0]}
 
 
+def run_worlds(folder: Path, name: str) -> dict[str, object]:
+    """One training by as many ranks as the name says, one number after another, two steps each."""
+    codes = []
+    for turn, size in enumerate(name.removeprefix("worlds ").split("-")):
+        changes = (f"loop.steps={2 * turn + 2}", "optimiser.schedule=constant")
+        for process in start(folder, name, int(size), *changes):
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+    return {"fault": name, "codes": codes, "apart": 0.0}
+
+
 if __name__ == "__main__":
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # what torch imports for its first optimiser, once
     for name in sys.argv[2:]:
-        print(json.dumps(run_both(Path(sys.argv[1]), name)), flush=True)
+        run = run_worlds if name.startswith("worlds") else run_both
+        print(json.dumps(run(Path(sys.argv[1]), name)), flush=True)
