@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from soracli.core.errors import MachineError
 from soracli.training import ranks
@@ -79,11 +80,11 @@ def open_world(
     # torchrun's agent already listens at the address, which only env:// knows how to join
     meeting = "env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}"
     try:
-        store, _, _ = next(dist.rendezvous(meeting, place.rank, place.size, timeout=limit))
+        store, _, _ = next(rendezvous(meeting, place.rank, place.size, timeout=limit))
         words = LastWords(store, place.rank, place.size)
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
-            store=dist.PrefixStore("ranks", store),
+            store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
             rank=place.rank,
             world_size=place.size,
             timeout=limit,

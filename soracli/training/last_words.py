@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -30,9 +31,9 @@ PATIENCE = 5.0
 class LastWords:
     """The lines of all ranks; made together, before anything can go wrong."""
 
-    def __init__(self, store: dist.Store, rank: int, size: int) -> None:
-        """Say where this rank is, so that others can name it when it says nothing more."""
-        self._store = dist.PrefixStore("last words", store)
+    def __init__(self, store: Any, rank: int, size: int) -> None:
+        """Say where this rank is, so that others can name it when it says nothing more; ``store`` is torch's."""
+        self._store = dist.PrefixStore("last words", store)  # type: ignore[attr-defined]
         self._rank, self._others = rank, [other for other in range(size) if other != rank]
         self._living = self._others
         self._places: dict[int, str] = {}
@@ -45,7 +46,11 @@ class LastWords:
 
     def leave(self, error: BaseException) -> None:
         """Write why this rank leaves; nothing happens if nobody can be reached any more."""
-        words = {"echo": is_broken_transfer(error), "error": name_for_others(error), "message": str(error)}
+        words = {
+            "echo": is_broken_transfer(error),
+            "error": name_for_others(error),
+            "message": str(error) or type(error).__name__,
+        }
         with suppress(RuntimeError):
             self._store.set(f"words {self._rank}", json.dumps({**words, "time": time.time()}))
             if not words["echo"]:
