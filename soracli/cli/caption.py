@@ -10,7 +10,7 @@ import typer
 
 from soracli.cli import caption_eval, caption_write
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
+from soracli.cli.options import DeviceOption, DryRunOption, ForkOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run, is_speaker
 from soracli.core.progress import Reporter, SilentReporter
 
@@ -46,6 +46,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
+    fork: ForkOption = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
@@ -65,7 +66,7 @@ def train(
     if dry_run:
         from soracli.pipelines.plan_captioner import plan_captioner
 
-        plan = plan_captioner(loaded.recipe, clips=clips, out=run, device=device)
+        plan = plan_captioner(loaded.recipe, clips=clips, out=fork or run, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -74,7 +75,9 @@ def train(
     from soracli.pipelines.train_captioner import train_captioner
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = train_captioner(loaded, clips=clips, out=run, device=device, reporter=reporter)
+    done = train_captioner(
+        loaded, clips=clips, out=fork or run, fork_of=run if fork else None, device=device, reporter=reporter
+    )
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:

@@ -10,7 +10,7 @@ import typer
 
 from soracli.cli import dit_eval, dit_merge
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
+from soracli.cli.options import DeviceOption, DryRunOption, ForkOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_input, default_run, is_speaker
 from soracli.core.progress import Reporter, SilentReporter
 
@@ -57,6 +57,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
+    fork: ForkOption = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
@@ -82,7 +83,7 @@ def train(
     if dry_run:
         from soracli.pipelines.plan_dit import plan_dit
 
-        plan = plan_dit(loaded.recipe, latents=cache, vae=model, out=run, init=start, device=device)
+        plan = plan_dit(loaded.recipe, latents=cache, vae=model, out=fork or run, init=start, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -91,7 +92,16 @@ def train(
     from soracli.pipelines.train_dit import train_dit
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = train_dit(loaded, latents=cache, vae=model, out=run, init=start, device=device, reporter=reporter)
+    done = train_dit(
+        loaded,
+        latents=cache,
+        vae=model,
+        out=fork or run,
+        fork_of=run if fork else None,
+        init=start,
+        device=device,
+        reporter=reporter,
+    )
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:
@@ -116,6 +126,7 @@ def distill(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
+    fork: ForkOption = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
@@ -138,7 +149,7 @@ def distill(
     if dry_run:
         from soracli.pipelines.distill_dit import plan_distillation
 
-        plan = plan_distillation(loaded.recipe, model=start, latents=cache, out=run, device=device)
+        plan = plan_distillation(loaded.recipe, model=start, latents=cache, out=fork or run, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -147,7 +158,15 @@ def distill(
     from soracli.pipelines.distill_dit import distill_dit
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = distill_dit(loaded, model=start, latents=cache, out=run, device=device, reporter=reporter)
+    done = distill_dit(
+        loaded,
+        model=start,
+        latents=cache,
+        out=fork or run,
+        fork_of=run if fork else None,
+        device=device,
+        reporter=reporter,
+    )
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:

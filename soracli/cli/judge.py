@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, JsonOption, RecipeArgument, SetOption
+from soracli.cli.options import DeviceOption, ForkOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run
 
 app = typer.Typer(help="Train and examine the judge of world videos.", rich_markup_mode=None)
@@ -32,6 +32,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder.", show_default="runs/RECIPE")
     ] = None,
+    fork: ForkOption = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -45,7 +46,10 @@ def train(
     loaded = load_recipe(JudgeTrainRecipe, find_recipe(name), set_ or [])
     from soracli.pipelines.train_judge import train_judge
 
-    done = train_judge(loaded, out=out or default_run(name), device=device, reporter=TerminalReporter())
+    run = out or default_run(name)
+    done = train_judge(
+        loaded, out=fork or run, fork_of=run if fork else None, device=device, reporter=TerminalReporter()
+    )
     if json:
         print_json({"run": done, "model": done / "model"})
     else:

@@ -45,6 +45,16 @@ OutOption = Annotated[
 ]
 """Result file or folder; None takes the command's own default."""
 
+ForkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fork",
+        metavar="NEWRUN",
+        help="Begin a new run with the last checkpoint of --out, where the recipe may differ; that run stays as it is.",
+    ),
+]
+"""The folder of a new run that begins where another is; None goes on with that one."""
+
 AdapterOption = Annotated[
     Path | None,
     typer.Option(

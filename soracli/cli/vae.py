@@ -10,7 +10,7 @@ import typer
 
 from soracli.cli import vae_eval, vae_export, vae_files
 from soracli.cli.console import TerminalReporter, print_json, print_result
-from soracli.cli.options import DeviceOption, DryRunOption, JsonOption, RecipeArgument, SetOption
+from soracli.cli.options import DeviceOption, DryRunOption, ForkOption, JsonOption, RecipeArgument, SetOption
 from soracli.cli.runs import default_run, is_speaker
 from soracli.core.progress import Reporter, SilentReporter
 
@@ -48,6 +48,7 @@ def train(
             "--init", metavar="VAE", help="Begin from the weights of nano, a VAE's folder, or a finished run."
         ),
     ] = None,
+    fork: ForkOption = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
@@ -69,7 +70,7 @@ def train(
     if dry_run:
         from soracli.pipelines.plan_vae import plan_vae
 
-        plan = plan_vae(loaded.recipe, clips=clips, out=run, init=start, device=device)
+        plan = plan_vae(loaded.recipe, clips=clips, out=fork or run, init=start, device=device)
         if json and speaks:
             print_json(asdict(plan))
         elif speaks:
@@ -78,7 +79,15 @@ def train(
     from soracli.pipelines.train_vae import train_vae
 
     reporter: Reporter = TerminalReporter() if speaks else SilentReporter()
-    done = train_vae(loaded, clips=clips, out=run, init=start, device=device, reporter=reporter)
+    done = train_vae(
+        loaded,
+        clips=clips,
+        out=fork or run,
+        fork_of=run if fork else None,
+        init=start,
+        device=device,
+        reporter=reporter,
+    )
     if json and speaks:
         print_json({"run": done, "model": done / "model"})
     elif speaks:

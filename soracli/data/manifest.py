@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 
 from soracli import __version__
 from soracli.core.errors import DataError
-from soracli.core.files import write_text_atomic
+from soracli.core.files import sha256_file, write_text_atomic
 from soracli.data.video_info import Kind
 
 FORMAT: Final = "sora-clips"
@@ -183,6 +183,21 @@ def read_manifest(path: Path) -> Manifest:
     if not clips:
         raise DataError(f"{path}: has no clips; make it again: sora clips index FOLDER --out {path}")
     return Manifest(path=path, clips=tuple(clips), options=header["options"], made_by=str(header.get("made_by", "?")))
+
+
+def clips_content(path: Path | None) -> dict[str, dict[str, Any]]:
+    """What a run remembers of the clips it learns from, so that it does not go on with others; empty without any.
+
+    Args:
+        path: The manifest.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    if path is None:
+        return {}
+    count = len(read_manifest(path).clips)
+    return {"clips_content": {"count": count, "sha256": sha256_file(path)}}
 
 
 def _read_object(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def distill_dit(
     model: Path,
     latents: Path,
     out: Path,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
@@ -38,6 +39,7 @@ def distill_dit(
         model: A whole model: its DiT and text encoder begin it, its VAE stays in it.
         latents: A cache of that VAE.
         out: The run folder.
+        fork_of: A run whose last checkpoint this new one begins with; it stays as it is.
         device: As ``--device``.
         reporter: Who is told.
 
@@ -55,6 +57,7 @@ def distill_dit(
         vae=model,
         out=out,
         init=model,
+        fork_of=fork_of,
         device=device,
         reporter=reporter,
         draw=partial(draw_taught_batch, distill=loaded.recipe.distill),

@@ -34,6 +34,7 @@ def show_draft(
     world: World,
 ) -> None:
     """Make a few videos with the averaged weights and leave a picture of them in the run's ``samples``."""
+    run.check_there()
     draft = run.path / "preview"
     write_model(draft, state, tokenizer, cache, recipe, vae)
     averaged = state.ema.module

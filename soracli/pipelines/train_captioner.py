@@ -22,6 +22,7 @@ from soracli.data.caption_pool import CaptionPool, CaptionSample, captioned, dra
 from soracli.data.caption_scenes import scene_drawer
 from soracli.data.config import CaptionStage
 from soracli.data.drawn_scenes import write_drawn
+from soracli.data.manifest import clips_content
 from soracli.models.caption_tokens import caption_tokens
 from soracli.models.captioner import Captioner
 from soracli.models.captioner_loss import contrastive_loss, language_loss
@@ -50,7 +51,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import derive_seed, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state, tell_resumed
 
 _EVAL_SCENES = 64
 _OUTER_LAYERS = ("stem", "*embed*", "head*")
@@ -63,6 +64,7 @@ def train_captioner(
     *,
     clips: Path | None,
     out: Path,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
@@ -72,6 +74,7 @@ def train_captioner(
         loaded: The recipe and the origin of its values.
         clips: Manifest of captioned clips; needed when ``data.world_share`` is under 1.
         out: The run folder; drawn scenes are kept in ``out/scenes`` and ``out/held_out``.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         device: As ``--device``.
         reporter: Who is told.
 
@@ -87,11 +90,13 @@ def train_captioner(
     check_clips(recipe, clips)
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         check_shares(recipe, world.size)
-        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
-        text, defaults = recipe_text(recipe, loaded.origins), CaptionTrainRecipe().model_dump(mode="json")
-        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults)
+        content = clips_content(clips)
+        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else "", **content}
+        text = recipe_text(recipe, loaded.origins)
+        defaults = {**CaptionTrainRecipe().model_dump(mode="json"), **content}
+        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults, fork_of)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
@@ -107,7 +112,7 @@ def train_captioner(
         state = begin_state(captioner, optimiser, recipe.loop)
         see: See = torch.compile(captioner.see, dynamic=False) if recipe.compile else captioner.see
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
         guard = Guard(recipe.guard, ceilings=("loss",))
 
         board = out / "tensorboard" if recipe.loop.tensorboard else None

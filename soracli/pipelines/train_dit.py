@@ -43,7 +43,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state, tell_resumed
 
 _MAY_CHANGE = (
     "accumulate",
@@ -66,6 +66,7 @@ def train_dit(
     vae: Path,
     out: Path,
     init: Path | None = None,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
     draw: DrawBatch | None = None,
@@ -77,6 +78,7 @@ def train_dit(
         latents: A cache of ``sora latents cache``.
         vae: The VAE the cache was made with; it is put into the model.
         out: The run folder.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         init: A model to begin from, with its text encoder and tokens; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
@@ -92,7 +94,7 @@ def train_dit(
     recipe, reporter, drawn = loaded.recipe, reporter or SilentReporter(), draw or _from_data
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         set_threads(recipe.loop.num_threads)
         cache = LatentCache(latents)
         check_vae(cache, vae)
@@ -109,7 +111,7 @@ def train_dit(
         text = recipe_text(recipe, loaded.origins)
         changes = may_change(recipe.loop, *_MAY_CHANGE)
         defaults = type(recipe)().model_dump(mode="json")
-        entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults)
+        entered = partial(open_run, out, text, resolved, changes, reporter.note, defaults, fork_of)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
@@ -132,7 +134,7 @@ def train_dit(
             for block in model.dit.blocks:
                 block.compile(dynamic=True)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
 
         metrics = stack.enter_context(
             open_metrics(
@@ -152,11 +154,12 @@ def train_dit(
                 speedometer = build_speedometer(model, sampler, tokenizer, recipe, batch, world)
                 reporter.note(f"matrix products of this model: {speedometer.rate / 1e12:.3g} TFLOP/s here")
                 began = time.perf_counter()
+            left_out = optimiser.left_out
             figures = learn(model, batch, recipe, state, world)
             state.step += 1
             pace = speedometer.figures(batch, time.perf_counter() - began, state.step)
             task.advance(1, loss=figures["loss"], **shown(pace, figures["skipped_updates"]))
-            if is_due(state.step, recipe.loop.log_every):
+            if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, {**figures, **pace})
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, validate(state.ema.module, sampler, tokenizer, recipe, world))

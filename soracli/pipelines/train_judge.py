@@ -32,7 +32,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import batch_indices, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state, tell_resumed
 
 _SHORTER_SHARE = 0.3
 """Share of steps that show only the beginning of each clip, for videos shorter than the judge's seconds."""
@@ -43,13 +43,19 @@ _EVAL_SCENES = 50
 
 
 def train_judge(
-    loaded: Loaded[JudgeTrainRecipe], *, out: Path, device: str = "auto", reporter: Reporter | None = None
+    loaded: Loaded[JudgeTrainRecipe],
+    *,
+    out: Path,
+    fork_of: Path | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
 ) -> Path:
     """Train a judge, or go on with a run.
 
     Args:
         loaded: The recipe and the origin of its values.
         out: The run folder; the scenes are kept in ``out/scenes``.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         device: As ``--device``.
         reporter: Who is told.
 
@@ -73,6 +79,7 @@ def train_judge(
                 may_change(recipe.loop),
                 reporter.note,
                 JudgeTrainRecipe().model_dump(mode="json"),
+                fork_of,
             )
         )
         set_threads(recipe.loop.num_threads)
@@ -98,7 +105,7 @@ def train_judge(
         state = begin_state(judge, optimiser, recipe.loop)
         look = torch.compile(judge.look) if recipe.compile else judge.look
         if load_train_state(run.checkpoints, state, reporter.note, chosen):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
 
         board = out / "tensorboard" if recipe.loop.tensorboard else None
         metrics = stack.enter_context(open_metrics(run.metrics, state.step, board))

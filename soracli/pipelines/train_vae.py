@@ -19,6 +19,7 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.config import FramesConfig
 from soracli.data.frame_pool import FramePool, draw_shape
+from soracli.data.manifest import clips_content
 from soracli.data.world.clips import world_frames
 from soracli.models.config import VAEConfig, with_quantiser
 from soracli.models.perceptual import PerceptualDistance, load_perceptual
@@ -47,7 +48,7 @@ from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
 from soracli.training.seeding import derive_seed, generator_for, seed_global
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state
+from soracli.training.state import TrainState, begin_state, load_train_state, roll_back, save_train_state, tell_resumed
 
 _EVAL_CLIPS = 8
 _STATISTICS_SAMPLES = 256
@@ -61,6 +62,7 @@ def train_vae(
     clips: Path | None,
     out: Path,
     init: Path | None = None,
+    fork_of: Path | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
@@ -70,6 +72,7 @@ def train_vae(
         loaded: The recipe and the origin of its values.
         clips: Manifest of clips; needed when ``frames.world_share`` is under 1.
         out: The run folder.
+        fork_of: A run whose last checkpoint this new one begins with, also where the recipe differs; it stays as it is.
         init: A VAE to begin from; None begins from nothing.
         device: As ``--device``.
         reporter: Who is told.
@@ -87,14 +90,15 @@ def train_vae(
     start, perceptual = load_start(init, recipe), load_network(recipe)
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
-        world = stack.enter_context(open_world(device))
+        world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
         check_shares(recipe, world)
-        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else ""}
+        content = clips_content(clips)
+        resolved = {**recipe.model_dump(mode="json"), "clips": str(clips) if clips else "", **content}
         if start is not None:
             resolved["init"] = start[1].vae_hash
         text = recipe_text(recipe, loaded.origins)
-        defaults = VaeTrainRecipe().model_dump(mode="json")
-        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults)
+        defaults = {**VaeTrainRecipe().model_dump(mode="json"), **content}
+        entered = partial(open_run, out, text, resolved, may_change(recipe.loop), reporter.note, defaults, fork_of)
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         set_threads(recipe.loop.num_threads)
@@ -120,7 +124,7 @@ def train_vae(
             vae.encoder.compile(dynamic=False)
             vae.decoder.compile(dynamic=False)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
-            reporter.note(f"going on with {out} after step {state.step}")
+            reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
         guard = Guard(recipe.guard, ceilings=("loss", "l1", "logit_size"), floors={"kl": _DEAD_POSTERIOR})
 
         metrics = stack.enter_context(
@@ -137,6 +141,7 @@ def train_vae(
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
             state.slow_down(0.5**state.rollbacks)
             is_last = state.step + 1 == recipe.loop.steps
+            left_out = optimiser.left_out
             try:
                 figures = learn(update, _batch(pool, recipe, seed, state.step, world), seed)
                 guard.watch(figures)
@@ -151,7 +156,7 @@ def train_vae(
                 continue
             state.step += 1
             task.advance(1, loss=figures["loss"], psnr=figures["psnr"])
-            if is_due(state.step, recipe.loop.log_every):
+            if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, figures)
             if is_due(state.step, recipe.loop.eval_every) and world.is_main:
                 metrics.write(state.step, _evaluate(state.ema.module, recipe.frames, world))

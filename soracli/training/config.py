@@ -102,6 +102,10 @@ class LoopConfig(Section):
     num_threads: int = Field(default=0, ge=0)
     """CPU threads per process; 0: all cores this process may use."""
 
+    rank_timeout: float = Field(default=600.0, ge=1, allow_inf_nan=False)
+    """Seconds that ranks wait for one another before they give up and name the one that hangs. Longer than what rank 0
+    does alone: measuring, samples, a checkpoint."""
+
     tensorboard: bool = False
     """Write TensorBoard event files beside metrics.jsonl (needs the ``tensorboard`` extra)."""
 
@@ -138,6 +142,7 @@ HARMLESS_CHANGES = (
     "loop.sample_every",
     "loop.eval_every",
     "loop.num_threads",
+    "loop.rank_timeout",
     "loop.store",
     "loop.tensorboard",
     "optimiser.max_skipped_steps",

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
-from soracli.core import errors
-from soracli.core.errors import MachineError, RecipeError, SoraError
+from soracli.core.errors import MachineError
 from soracli.training import ranks
 from soracli.training.device import choose_device
+from soracli.training.last_words import LastWords, error_of_rank, is_broken_transfer, name_for_others
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients are joined up to this size per transfer: few messages, little extra memory."""
@@ -63,7 +64,9 @@ def open_world(
         environ: Environment to read ranks from.
 
     Raises:
-        MachineError: If the others cannot be reached, or there is no such device.
+        MachineError: If the others cannot be reached, or there is no such device; if another rank dies or hangs,
+            naming it.
+        SoraError: What another rank failed with, with its class.
         UsageError: If a launcher's variables make no sense.
     """
     place = ranks.rank_place(environ)
@@ -73,15 +76,20 @@ def open_world(
     chosen = choose_device(device, place.local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    limit = datetime.timedelta(seconds=timeout_seconds)
+    # torchrun's agent already listens at the address, which only env:// knows how to join
+    meeting = "env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}"
     try:
+        store, _, _ = next(rendezvous(meeting, place.rank, place.size, timeout=limit))
+        words = LastWords(store, place.rank, place.size)
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
-            # torchrun's agent already listens at the address, which only env:// knows how to join
-            init_method="env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}",
+            store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
             rank=place.rank,
             world_size=place.size,
-            timeout=datetime.timedelta(seconds=timeout_seconds),
+            timeout=limit,
         )
+        words.learn_places()
     except (dist.DistError, RuntimeError, ValueError) as error:
         raise MachineError(
             f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
@@ -90,8 +98,16 @@ def open_world(
     try:
         yield World(place.rank, place.size, place.local_rank, chosen)
         dist.barrier()  # nobody takes the group away while another still uses it
-    finally:
-        dist.destroy_process_group()
+    except BaseException as error:
+        words.leave(error)
+        dist.destroy_process_group()  # now the others notice too, and say so
+        told = words.cause(error) if is_broken_transfer(error) else error
+        if not isinstance(error, KeyboardInterrupt):
+            words.wait_for_readers()
+        if told is error:
+            raise
+        raise told from error
+    dist.destroy_process_group()
 
 
 def barrier(world: World) -> None:
@@ -206,22 +222,13 @@ def on_main(function: Callable[[], Any], world: World) -> Any:
             answer = {"value": function()}
         except Exception as error:  # whatever it is, the other ranks must hear of it
             failure = error
-            answer = {"error": type(error).__name__, "message": str(error)}
+            answer = {"error": name_for_others(error), "message": str(error)}
     answer = _broadcast_json(answer)
     if failure is not None:
         raise failure
     if "error" in answer:
-        raise _error_of_rank_0(answer["error"], answer["message"])
+        raise error_of_rank(0, answer["error"], answer["message"])
     return answer["value"]
-
-
-def _error_of_rank_0(name: str, message: str) -> SoraError:
-    kind = getattr(errors, name, None)
-    if kind is RecipeError:
-        return RecipeError(message.split("\n"))
-    if isinstance(kind, type) and issubclass(kind, SoraError):
-        return kind(message)
-    return SoraError(f"rank 0: {name}: {message}")
 
 
 def _broadcast_json(value: Any) -> Any:

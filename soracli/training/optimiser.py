@@ -79,6 +79,11 @@ class Optimiser:
     norms: deque[float] = field(default_factory=lambda: deque(maxlen=SPIKE_WINDOW))
     rate_scale: float = 1.0
 
+    @property
+    def left_out(self) -> int:
+        """Updates since the run began that changed no weight."""
+        return self.skipped + self.spikes
+
     def zero_grad(self) -> None:
         """Drop all gradients."""
         for part in self.parts.values():
@@ -117,7 +122,7 @@ class Optimiser:
                 f"{loss:g}, gradient norm {norm:g}); no weight was changed by them: lower optimiser.learning_rate "
                 f"({self.config.learning_rate:g}) or optimiser.gradient_clip ({self.config.gradient_clip:g})"
             )
-        return StepReport(rate, norm, finite and not spike, self.skipped + self.spikes)
+        return StepReport(rate, norm, finite and not spike, self.left_out)
 
     def _is_spike(self, norm: float) -> bool:
         """Whether a norm stands out from the last ones. It joins them: a change that stays is no spike for long."""

@@ -61,7 +61,8 @@ def check_recipe_unchanged(
     if refused:
         raise RecipeError(
             [
-                f"{where} began with {change.key} = {change.old}, now {change.new}: set it back or choose another --out"
+                f"{where} began with {change.key} = {change.old}, now {change.new}: set it back, choose another --out, "
+                "or begin a new run with its last checkpoint by --fork NEWRUN"
                 for change in refused
             ]
         )

@@ -4,7 +4,7 @@
 
     RUN/lock          held (flock) by the process that writes; names it
     RUN/recipe.toml   the recipe as the user gave it
-    RUN/run.json      every resolved value, for people and for the comparison on resume
+    RUN/run.json      every resolved value, for people and for the comparison on resume; what it was forked from
     RUN/metrics.jsonl RUN/checkpoints/ RUN/samples/ RUN/model/
     RUN/stopped       why the last process left early; absent while one runs and after the end
 """
@@ -26,7 +26,8 @@ from soracli.core.errors import ArtifactError, BusyError, MachineError, UsageErr
 from soracli.core.files import write_json_atomic, write_text_atomic
 from soracli.core.json_text import parse_json
 from soracli.training.config import HARMLESS_CHANGES
-from soracli.training.recipe_changes import check_recipe_unchanged, with_defaults
+from soracli.training.fork_run import fork_run
+from soracli.training.recipe_changes import check_recipe_unchanged, recipe_changes, with_defaults
 
 OWN_FILES = {"lock", "recipe.toml", "stopped"}
 """What may lie in a folder that became no run yet: a start that was killed at once leaves these."""
@@ -43,6 +44,15 @@ class RunFolder:
 
     path: Path
     resumed: bool
+
+    def check_there(self) -> None:
+        """Whether it is still there, before something is written that would make the folder anew.
+
+        Raises:
+            MachineError: If somebody removed it.
+        """
+        if not (self.path / "run.json").is_file():
+            raise MachineError(f"{self.path} is gone: it was removed, or its disk was, while this training ran")
 
     @property
     def checkpoints(self) -> Path:
@@ -73,6 +83,7 @@ def open_run(
     allowed_changes: Sequence[str] = HARMLESS_CHANGES,
     note: Callable[[str], None] = lambda text: None,
     defaults: Mapping[str, Any] | None = None,
+    fork_of: Path | None = None,
 ) -> Iterator[RunFolder]:
     """Own a run folder while open; only rank 0 calls it. Checked before anything expensive is built.
 
@@ -83,10 +94,11 @@ def open_run(
         allowed_changes: ``fnmatch`` patterns of dotted keys that a resume may change.
         note: Told, a line each, about changes that were accepted.
         defaults: Resolved values of a recipe that says nothing: what a run began with of keys that are newer than it.
+        fork_of: Another run, whose newest whole checkpoint this new one begins with, whatever its recipe says.
 
     Raises:
         BusyError: If another process owns the folder; names it.
-        UsageError: If the folder holds something that is no run.
+        UsageError: If the folder holds something that is no run, or a run where a fork should begin.
         RecipeError: If the recipe differs from the run's in a key that may not change.
         ArtifactError: If ``run.json`` is damaged.
         MachineError: If the folder cannot be made or written.
@@ -95,6 +107,13 @@ def open_run(
         try:
             path.mkdir(parents=True, exist_ok=True)
             held.enter_context(_locked(path))
+            _check_vacant(path)
+            if fork_of is not None:
+                began = with_defaults(_read_record(fork_of / "run.json"), defaults or {})
+                forked = fork_run(fork_of, path, note)
+                for change in recipe_changes(began, resolved):
+                    note(f"{change.key} is now {change.new} (was {change.old})")
+                write_json_atomic(path / "run.json", {"format": 1, "resolved": resolved, "forked_from": forked})
             run = _enter(path, recipe_text, resolved, allowed_changes, note, defaults or {})
         except OSError as error:
             raise MachineError(f"cannot use {path} as a run folder: {error.strerror}; choose another --out") from error
@@ -121,17 +140,25 @@ def _enter(
     defaults: Mapping[str, Any],
 ) -> RunFolder:
     record = path / "run.json"
-    resumed = record.is_file()
+    resumed, facts = record.is_file(), {}
     if resumed:
         began = with_defaults(_read_record(record), defaults)
         for line in check_recipe_unchanged(began, resolved, allowed_changes, str(path)):
             note(line)
-    elif strangers := sorted(entry.name for entry in path.iterdir() if not _is_own(entry.name)):
-        raise UsageError(f"{path} holds {strangers[0]} but no run.json, so it is no run folder: choose another --out")
+        facts = json.loads(record.read_text(encoding="utf-8"))
+    for litter in path.glob(".*.part"):  # of a process that was killed while it wrote a file
+        litter.unlink(missing_ok=True)
     (path / "stopped").unlink(missing_ok=True)
     write_text_atomic(path / "recipe.toml", recipe_text)
-    write_json_atomic(record, {"format": 1, "resolved": resolved})
+    write_json_atomic(record, {**facts, "format": 1, "resolved": resolved})
     return RunFolder(path, resumed)
+
+
+def _check_vacant(path: Path) -> None:
+    """Whether a folder is a run, or nothing yet."""
+    strangers = sorted(entry.name for entry in path.iterdir() if not _is_own(entry.name))
+    if strangers and not (path / "run.json").is_file():
+        raise UsageError(f"{path} holds {strangers[0]} but no run.json, so it is no run folder: choose another --out")
 
 
 def _is_own(name: str) -> bool:
@@ -144,6 +171,8 @@ def _read_record(record: Path) -> dict[str, Any]:
         resolved = content["resolved"]
         if not isinstance(resolved, dict):
             raise TypeError("resolved is no table")
+    except FileNotFoundError:
+        raise UsageError(f"{record.parent} is no run: it holds no run.json") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{record} is damaged ({error}): restore it, or choose another --out") from error
     return resolved

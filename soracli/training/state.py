@@ -129,6 +129,13 @@ def load_train_state(
     return True
 
 
+def tell_resumed(out: Path, step: int, steps: int) -> str:
+    """What people are told when a run was there already."""
+    if step >= steps:
+        return f"already done: {out} is at step {step} of {steps}; its model is written once more"
+    return f"going on with {out} after step {step}"
+
+
 def _without(tensors: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name not in names}
 
