@@ -78,7 +78,7 @@ def test_files_made_to_harm_are_refused_in_a_line_and_little_memory(workspace: P
 
 @pytest.mark.row(11)
 def test_a_name_twice_is_one_tensor_and_so_no_model(tmp_path: Path) -> None:
-    """safetensors reads it; that the tensors are not those of the model is noticed all the same."""
+    """Safetensors reads it; that the tensors are not those of the model is noticed all the same."""
     save_vae(tmp_path / "vae", tiny_vae(), torch.zeros(4), torch.ones(4), {})
     twice = struct.pack("<Q", 2 * len(ONE) + 3) + b"{" + ONE + b"," + ONE + b"}" + bytes(4)
     (tmp_path / "vae/model.safetensors").write_bytes(twice)
