@@ -11,7 +11,7 @@ import datetime
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ from soracli.core import errors
 from soracli.core.errors import MachineError, RecipeError, SoraError
 from soracli.training import ranks
 from soracli.training.device import choose_device
+from soracli.training.rendezvous import meeting
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients are joined up to this size per transfer: few messages, little extra memory."""
@@ -73,25 +74,28 @@ def open_world(
     chosen = choose_device(device, place.local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    try:
-        dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
+    timeout = datetime.timedelta(seconds=timeout_seconds)
+    with ExitStack() as stack:
+        try:
             # torchrun's agent already listens at the address, which only env:// knows how to join
-            init_method="env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}",
-            rank=place.rank,
-            world_size=place.size,
-            timeout=datetime.timedelta(seconds=timeout_seconds),
-        )
-    except (dist.DistError, RuntimeError, ValueError) as error:
-        raise MachineError(
-            f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
-            f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
-        ) from error
-    try:
-        yield World(place.rank, place.size, place.local_rank, chosen)
-        dist.barrier()  # nobody takes the group away while another still uses it
-    finally:
-        dist.destroy_process_group()
+            store = None if place.launcher == "torchrun" else stack.enter_context(meeting(place, timeout))
+            dist.init_process_group(
+                backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
+                store=store,
+                rank=place.rank,
+                world_size=place.size,
+                timeout=timeout,
+            )
+        except (dist.DistError, RuntimeError, ValueError, OSError) as error:
+            raise MachineError(
+                f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
+                f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
+            ) from error
+        try:
+            yield World(place.rank, place.size, place.local_rank, chosen)
+            dist.barrier()  # nobody takes the group away while another still uses it
+        finally:
+            dist.destroy_process_group()
 
 
 def barrier(world: World) -> None:

@@ -7,6 +7,7 @@
     RUN/run.json      every resolved value, for people and for the comparison on resume
     RUN/metrics.jsonl RUN/checkpoints/ RUN/samples/ RUN/model/
     RUN/stopped       why the last process left early; absent while one runs and after the end
+    RUN/turns         what batch scripts had at the end of each turn, to see whether there is progress
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from soracli.core.files import write_json_atomic, write_text_atomic
 from soracli.training.config import HARMLESS_CHANGES
 from soracli.training.recipe_changes import check_recipe_unchanged, with_defaults
 
-OWN_FILES = {"lock", "recipe.toml", "stopped"}
+OWN_FILES = {"lock", "recipe.toml", "stopped", "turns"}
 """What may lie in a folder that became no run yet: a start that was killed at once leaves these."""
 
 
