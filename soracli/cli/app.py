@@ -23,6 +23,7 @@ from soracli.cli import (
     latents,
     model,
     recipe,
+    submit,
     vae,
     verbs,
     world,
@@ -30,7 +31,7 @@ from soracli.cli import (
 from soracli.cli.problems import describe_error
 
 # In the order of --help. A group is one file with ``register(app)``, which must import no torch.
-_GROUPS = (generate, verbs, expand, clips, caption, world, vae, latents, dit, judge, model, compare, recipe, doctor)
+_GROUPS = (generate, verbs, expand, clips, caption, world, vae, latents, dit, judge, model, compare, submit, recipe, doctor)
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130

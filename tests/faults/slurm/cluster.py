@@ -148,9 +148,18 @@ def _end(process: int) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(process, number)
-            for _ in range(40):
-                os.kill(process, 0)
-                time.sleep(0.25)
+        for _ in range(40):
+            if not _lives(process):
+                return
+            time.sleep(0.25)
+
+
+def _lives(process: int) -> bool:
+    """Whether it is there, and not only waiting to be reaped, which takes long in some containers."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _run(program: str, *arguments: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.slurm.cluster import ask
@@ -44,7 +47,7 @@ def wait_until(true: Callable[[], bool], what: str, job: str = "") -> None:
     while not true():
         said = look(job) if job else {}
         assert time.monotonic() < end, f"{what}: not so in {PATIENCE_SECONDS:g} s; {said}"
-        over = said.get("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+        over = said.get("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
         assert not over or true(), f"{what}: not so, and the job is over; {said}"
         if said.get("JobState") == "PENDING" and said.get("Reason") == "BeginTime":
             waiting = waiting or time.monotonic()
@@ -56,7 +59,7 @@ def wait_until(true: Callable[[], bool], what: str, job: str = "") -> None:
 
 def run_to_end(job: str) -> str:
     """Wait for the end of a job; its state."""
-    busy = ("PENDING", "RUNNING", "COMPLETING", "SUSPENDED", "CONFIGURING", "REQUEUED", "PREEMPTED")
+    busy = ("PENDING", "RUNNING", "COMPLETING", "SUSPENDED", "CONFIGURING", "REQUEUED", "PREEMPTED", "NODE_FAIL")
     wait_until(lambda: look(job)["JobState"] not in busy, f"job {job} ends", job)
     return look(job)["JobState"]
 
@@ -70,20 +73,41 @@ def last_step(run: Path) -> int:
         return 0
 
 
+def hold(place: Path) -> None:
+    """Stop the processes that work on a folder, until Slurm has something to tell them: it sends SIGCONT before.
+
+    Not by ``scancel --signal=STOP``, for that is then the state that Slurm tells.
+    """
+    for process, _ in _workers(place):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGSTOP)
+
+
 def keepers(place: Path, element: str = "") -> int:
-    """Processes that work on a folder, keep signals for later (``kept_signals``) and have not imported torch."""
-    return sum(_keeps(process, str(place), element) for process in Path("/proc").glob("[0-9]*"))
+    """Processes that work on a folder, keep signals for later (``kept_signals``) and have not imported torch.
+
+    Args:
+        place: The folder.
+        element: Those of one element of a job array alone.
+    """
+    return sum(_keeps(folder, element) for _, folder in _workers(place))
 
 
-def _keeps(process: Path, place: str, element: str) -> bool:
+def _workers(place: Path) -> list[tuple[int, Path]]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"soracli.cli.start" in words and str(place).encode() in words:
+                found.append((int(folder.name), folder))
+    return found
+
+
+def _keeps(process: Path, element: str) -> bool:
     try:
-        words = (process / "cmdline").read_bytes().decode().split("\0")
-        if "soracli.cli.start" not in words or place not in words:
+        if element and f"SLURM_ARRAY_TASK_ID={element}\0".encode() not in (process / "environ").read_bytes():
             return False
-        if element and f"SLURM_ARRAY_TASK_ID={element}\0" not in (process / "environ").read_bytes().decode():
-            return False
-        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
-        blocked = int(status["SigBlk"], 16)
-        return bool(blocked >> 9 & 1) and "libtorch" not in (process / "maps").read_text()
-    except (OSError, ValueError, KeyError):  # it has ended meanwhile
+        blocked = re.search(r"SigBlk:\s*(\w+)", (process / "status").read_text())
+        return blocked is not None and int(blocked[1], 16) >> 9 & 1 == 1 and "torch" not in (process / "maps").read_text()
+    except OSError:
         return False

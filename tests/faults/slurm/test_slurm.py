@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.slurm.cluster import NODES, ask
 from tests.faults.slurm.conftest import ONE_RANK, STEPS, TWO_RANKS
-from tests.faults.slurm.jobs import keepers, last_step, look, restarts, run_to_end, submit, wait_until
+from tests.faults.slurm.jobs import hold, keepers, last_step, look, restarts, run_to_end, submit, wait_until
 from tests.pipelines.runs import assert_same_run, figures
 
 pytestmark = pytest.mark.slurm
@@ -20,13 +20,15 @@ def pause_later(job: str, run: Path) -> None:
     """Let a run go on for some steps, then hold its ranks: what comes next finds it in mid-run, however fast it is."""
     goal = last_step(run) + 10
     wait_until(lambda: last_step(run) >= goal, f"step {goal}", job)
-    ask("scancel", "--signal=STOP", job)
+    hold(run)
     assert goal <= last_step(run) < STEPS - 5
 
 
 def back_in_queue(job: str, run: Path, times: int) -> None:
-    wait_until(lambda: restarts(job) == times, f"requeued {times} times", job)
-    assert look(job)["JobState"] in ("PENDING", "RUNNING")
+    def is_back() -> bool:
+        return restarts(job) == times and look(job)["JobState"] in ("PENDING", "RUNNING")
+
+    wait_until(is_back, f"requeued {times} times", job)
     assert last_step(run) < STEPS
 
 
@@ -47,7 +49,7 @@ def test_a_run_that_meets_everything_equals_one_that_met_nothing(cluster, traini
     wait_until(lambda: look(job)["JobState"] == "RUNNING" and not (run / "stopped").exists(), "second turn", job)
     wait_until(lambda: last_step(run) > 10 or restarts(job) == 2, "some steps", job)
     if restarts(job) < 2 and not (run / "stopped").exists():
-        ask("scancel", "--signal=STOP", job)
+        hold(run)
     back_in_queue(job, run, 2)
     assert (run / "stopped").read_text() == "SIGUSR1\n"
     ask("scontrol", "update", f"JobId={job}", "TimeLimit=120")
