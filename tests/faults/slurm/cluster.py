@@ -20,7 +20,7 @@ NODES = ("sora-node1", "sora-node2")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "sinfo")
 _HOSTS = Path("/etc/hosts")
 _MARK = "# virtual nodes of sora's tests"
-# Two nodes claim four processors and four GPUs each, whatever the machine has: config_overrides.
+# Two nodes claim sixteen processors and four GPUs each, whatever the machine has: config_overrides.
 _CONFIGURATION = """\
 ClusterName=sora
 SlurmctldHost={host}(127.0.0.1)
@@ -92,7 +92,7 @@ def start_cluster(folder: Path) -> None:
     _run("munged", *(f"--{name}={path}" for name, path in files.items()))
     host, ports = socket.gethostname().partition(".")[0], _free_ports(1 + len(NODES))
     nodes = [
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=16000 Gres=gpu:4"
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=16 RealMemory=64000 Gres=gpu:4"
         for node, port in zip(NODES, ports[1:], strict=True)
     ]
     text = _CONFIGURATION.format(host=host, ports=ports, folder=folder, nodes="\n".join(nodes))
