@@ -34,7 +34,24 @@ from soracli.cli.runs import has_peers, is_speaker
 from soracli.core.errors import Stopped
 
 # In the order of --help. A group is one file with ``register(app)``, which must import no torch.
-_GROUPS = (generate, verbs, expand, clips, caption, world, vae, latents, dit, judge, model, compare, plan, submit, recipe, doctor)
+_GROUPS = (
+    generate,
+    verbs,
+    expand,
+    clips,
+    caption,
+    world,
+    vae,
+    latents,
+    dit,
+    judge,
+    model,
+    compare,
+    plan,
+    submit,
+    recipe,
+    doctor,
+)
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130

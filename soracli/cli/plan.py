@@ -22,15 +22,21 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Of a VAE or a DiT: a name (nano/dit), a TOML file, or a run folder.")
+        str,
+        typer.Argument(metavar="RECIPE", help="Of a VAE or a DiT: a name (nano/dit), a TOML file, or a run folder."),
     ],
     nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.")] = 1,
     gpus: Annotated[int, typer.Option(min=1, metavar="N", help="GPUs of each machine, a rank for each.")] = 1,
-    gpu: Annotated[str, typer.Option(metavar="NAME", help="h100, a100-80gb, rtx-4090, ...; cpu: this machine.")] = "h100",
+    gpu: Annotated[
+        str, typer.Option(metavar="NAME", help="h100, a100-80gb, rtx-4090, ...; cpu: this machine.")
+    ] = "h100",
     utilisation: Annotated[
         float,
         typer.Option(
-            min=0.01, max=1, metavar="U", help="Share of its rate that a training gets; a run tells its own (utilisation)."
+            min=0.01,
+            max=1,
+            metavar="U",
+            help="Share of its rate that a training gets; a run tells its own (utilisation).",
         ),
     ] = 0.4,
     price: Annotated[float, typer.Option(min=0, metavar="P", help="Of a GPU for an hour, in any currency.")] = 0.0,

@@ -45,7 +45,10 @@ def submit(
     gpus: Annotated[
         int | None,
         typer.Option(
-            min=0, metavar="N", help="GPUs of each machine, a rank for each; 0: none.", show_default="as in recipes/slurm"
+            min=0,
+            metavar="N",
+            help="GPUs of each machine, a rank for each; 0: none.",
+            show_default="as in recipes/slurm",
         ),
     ] = None,
     time: Annotated[
@@ -58,11 +61,11 @@ def submit(
     account: Annotated[str | None, typer.Option("--account", "-A", metavar="NAME", help="Who pays.")] = None,
     array: Annotated[
         str | None,
-        typer.Option(metavar="0-N", help="Elements that share latents or captions.", show_default="as in recipes/slurm"),
+        typer.Option(
+            metavar="0-N", help="Elements that share latents or captions.", show_default="as in recipes/slurm"
+        ),
     ] = None,
-    script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The script.", show_default="RUN.sbatch")
-    ] = None,
+    script: Annotated[Path | None, typer.Option(metavar="FILE", help="The script.", show_default="RUN.sbatch")] = None,
     overwrite: OverwriteOption = False,
     now: Annotated[bool, typer.Option("--now", help="Send it with sbatch; the job's number comes out.")] = False,
     dry_run: DryRunOption = False,

@@ -234,4 +234,3 @@ def _check_ranks(recipe: Section, ranks: int) -> None:
             share_of(range(count), 0, ranks)
         except UsageError as error:
             raise UsageError(f"{key} = {count}: {error}; see --nodes and --gpus, a rank for each GPU") from error
-

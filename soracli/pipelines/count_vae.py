@@ -35,7 +35,9 @@ def count_vae(recipe: VaeTrainRecipe, *, half: bool) -> TrainingCost:
     for shape, steps in _steps_of_shapes(recipe):
         operations = _operations(vae, critic, shape)
         flops += operations.total * shape.batch_size * steps / recipe.loop.steps
-        products |= {(m * shape.batch_size, k, n): m * k * n * count for (m, k, n), count in operations.products.items()}
+        products |= {
+            (m * shape.batch_size, k, n): m * k * n * count for (m, k, n), count in operations.products.items()
+        }
     by_shape = {shape: _activations(recipe, shape, half) for shape, _ in _steps_of_shapes(recipe)}
     largest = max(by_shape, key=lambda shape: by_shape[shape] * shape.batch_size)
     parts: dict[str, nn.Module] = {"vae": vae} | ({} if critic is None else {"discriminator": critic})
@@ -117,9 +119,7 @@ def _activations(recipe: VaeTrainRecipe, shape: FrameShape, half: bool) -> float
     return (first + more * (wanted - 1)) * (shape.crop / side) ** 2
 
 
-def _kept(
-    vae: VideoVAE, critic: PatchDiscriminator | None, batch: int, num_frames: int, side: int, half: bool
-) -> int:
+def _kept(vae: VideoVAE, critic: PatchDiscriminator | None, batch: int, num_frames: int, side: int, half: bool) -> int:
     sizes: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -139,4 +139,3 @@ def _kept(
 
 def _numbers(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-

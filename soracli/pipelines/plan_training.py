@@ -92,7 +92,9 @@ def open_cluster(
     if gpu == CPU:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         rate = product_rate(dict.fromkeys(cost.products, 1), torch.float32, torch.device("cpu"))
-        return Cluster(f"this machine's processor, {torch.get_num_threads()} threads", 1, rate, memory, utilisation, price)
+        return Cluster(
+            f"this machine's processor, {torch.get_num_threads()} threads", 1, rate, memory, utilisation, price
+        )
     kind = find_gpu(gpu)
     return Cluster(kind.name, nodes * gpus, kind.rate, kind.memory, utilisation, price)
 

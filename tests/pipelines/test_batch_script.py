@@ -35,7 +35,11 @@ def test_a_script_runs_the_command_of_its_stage_without_arguments(kind, tmp_path
     text = made(kind, tmp_path, changes=[] if kind == "captions" else ["loop.steps=9"])
     asked = {name: (tmp_path / name) for name in ("srun", "sora", "scontrol", "sleep")}
     for name, path in asked.items():
-        body = 'while [[ $1 == --* ]]; do shift; done; exec "$@"' if name == "srun" else f'printf "%s\\n" "$@" > {path}.seen'
+        body = (
+            'while [[ $1 == --* ]]; do shift; done; exec "$@"'
+            if name == "srun"
+            else f'printf "%s\\n" "$@" > {path}.seen'
+        )
         path.write_text(f"#!/bin/bash\n{body}\n")
         path.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_JOB_ID": "3"}

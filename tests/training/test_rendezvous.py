@@ -50,6 +50,8 @@ def test_nobody_there(silent, monkeypatch):
     place = RankPlace(1, 2, 0, "127.0.0.1", silent, "srun", "7.0.0")
     with pytest.raises(OSError, match=r"rank 0 was not there for 0\.3 s"), meeting(place, SOON / 200):
         pass
-    with pytest.raises(OSError, match=f"ports {silent} to {silent} are all taken"), meeting(replace(place, rank=0), SOON):
+    with (
+        pytest.raises(OSError, match=f"ports {silent} to {silent} are all taken"),
+        meeting(replace(place, rank=0), SOON),
+    ):
         pass
-    assert PORTS > 1

@@ -128,10 +128,7 @@ def test_arguments_that_are_missing_are_named(name):
     done = subprocess.run(
         ["bash", str(FOLDER / f"{name}.sbatch"), "only"], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (
-        done.returncode != 0
-        and f"usage: sbatch {name}.sbatch {FIRST.get(name, 'RECIPE')} " in done.stderr
-    )
+    assert done.returncode != 0 and f"usage: sbatch {name}.sbatch {FIRST.get(name, 'RECIPE')} " in done.stderr
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

@@ -60,4 +60,6 @@ def options(cluster: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def undisturbed(cluster: Path, training: tuple[str | Path, ...], options: list[str]) -> tuple[str, Path]:
     """A run that nothing happens to: its job, which may still be at work, and its folder."""
-    return submit("dit.sbatch", *training, cluster / "undisturbed", *options, options=TWO_RANKS), cluster / "undisturbed"
+    return submit(
+        "dit.sbatch", *training, cluster / "undisturbed", *options, options=TWO_RANKS
+    ), cluster / "undisturbed"

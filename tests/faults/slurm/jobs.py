@@ -16,7 +16,7 @@ from tests.faults.slurm.cluster import ask
 RECIPES = Path(__file__).parents[3] / "recipes" / "slurm"
 PATIENCE_SECONDS = 900.0
 _BEGIN_TIME_SECONDS = 3.0
-"""A job that was requeued waits two minutes; told to start sooner than 2 s after, it fails ("Job credential revoked")."""
+"""A job that was requeued waits two minutes; told to start sooner than 2 s after, it fails ("credential revoked")."""
 
 
 def submit(script: str, *arguments: str | Path, options: tuple[str, ...] = ()) -> str:
@@ -108,6 +108,8 @@ def _keeps(process: Path, element: str) -> bool:
         if element and f"SLURM_ARRAY_TASK_ID={element}\0".encode() not in (process / "environ").read_bytes():
             return False
         blocked = re.search(r"SigBlk:\s*(\w+)", (process / "status").read_text())
-        return blocked is not None and int(blocked[1], 16) >> 9 & 1 == 1 and "torch" not in (process / "maps").read_text()
+        return (
+            blocked is not None and int(blocked[1], 16) >> 9 & 1 == 1 and "torch" not in (process / "maps").read_text()
+        )
     except OSError:
         return False

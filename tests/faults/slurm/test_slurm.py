@@ -1,9 +1,10 @@
-"""The batch scripts on a real Slurm: signals, limits, preemption and dead nodes, against a run that meets none of it."""
+"""The batch scripts on a real Slurm: signals, limits, preemption, dead nodes, against a run that meets none of it."""
 
 from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_run_that_meets_everything_equals_one_that_met_nothing(cluster, traini
     pause_later(job, run)
     ask("scontrol", "update", f"NodeName={NODES[1]}", "State=DOWN", "Reason=test")
     back_in_queue(job, run, 5)
-    ask("scontrol", "update", f"NodeName={NODES[1]}", "State=RESUME")
+    with suppress(RuntimeError):  # it may have come back by itself
+        ask("scontrol", "update", f"NodeName={NODES[1]}", "State=RESUME")
 
     assert run_to_end(job) == "COMPLETED"
     assert restarts(job) == 5 and not (run / "stopped").exists()
@@ -96,8 +98,9 @@ def test_cancelled_is_saved_and_stays_dead(cluster, training, options):
 @pytest.mark.row(33)
 def test_an_element_requeues_itself_alone(cluster, training):
     cache = cluster / "cache"
-    shapes = ", ".join(f"{{seconds = {seconds}, weight = 1.0}}" for seconds in (0.5, 0.7, 0.9, 1.1))
-    world = f"videos = 4\nimages = 0\nheight = 32\nwidth = 32\nfps = 8\ncaptions = 1\nshapes = [{shapes}]\n"
+    small = "fps = 8, height = 32, width = 32, weight = 1.0"
+    shapes = ", ".join(f"{{seconds = {seconds}, {small}}}" for seconds in (0.5, 0.7, 0.9, 1.1))
+    world = f"videos = 4\nimages = 0\ncaptions = 1\nshapes = [{shapes}]\n"
     (cluster / "cache.toml").write_text(f'kind = "latents.cache"\n\n[world]\n{world}')
     given = (cluster / "cache.toml", "", cluster / "vae", cache, "--device", "cpu")
     job = submit("latents.sbatch", *given, options=("--array=0-1", "--gpus=1"))
@@ -126,13 +129,13 @@ def test_what_makes_no_progress_is_given_up(cluster, tmp_path, monkeypatch, body
 @pytest.mark.row(38)
 def test_two_jobs_of_a_node_want_the_same_port(cluster, training, options, monkeypatch):
     monkeypatch.setenv("MASTER_PORT", "29477")
-    place = ("--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=2", f"--nodelist={NODES[0]}")
+    place = ("--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=1", f"--nodelist={NODES[0]}")
     more = ("--set", "loop.steps=5")
     runs = [cluster / f"port{number}" for number in range(2)]
     jobs = [submit("dit.sbatch", *training, run, *options, *more, options=place) for run in runs]
     assert [run_to_end(job) for job in jobs] == ["COMPLETED", "COMPLETED"]
     spans = [[look(job)[key] for key in ("StartTime", "EndTime")] for job in jobs]
-    assert max(span[0] for span in spans) <= min(span[1] for span in spans), "they were at work at the same time"
+    assert max(span[0] for span in spans) < min(span[1] for span in spans), "they were at work at the same time"
     assert figures(runs[0]) == figures(runs[1]) and len(figures(runs[0])) == 5
     said = [(cluster / f"sora-dit-{job}.out").read_text() for job in jobs]
     assert not any(re.search("error|Traceback", text) for text in said)
