@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soracli.cli.console import print_json, print_result
+from soracli.cli.console import TerminalReporter, print_json, print_result
 from soracli.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ def plan(
     cost = count_training(loaded.recipe, gpu, latents=latents, size=pixels, vae=vae)
     cluster = open_cluster(cost, gpu, nodes=nodes, gpus=gpus, utilisation=utilisation, price=price)
     planned = plan_cluster(cost, cluster)
+    if gpu != "cpu" and loaded.recipe.model_dump()["loop"]["precision"] == "float32":
+        note = "the recipe multiplies in float32, and the rate is that of bfloat16: --set loop.precision=auto"
+        TerminalReporter().note(note)
     if json:
         print_json(asdict(planned))
     else:
@@ -84,11 +87,13 @@ def _text(plan: ClusterPlan) -> str:
     fits = "fits" if plan.fits else "does not fit"
     most = f"{plan.most_samples} of such samples at once are the most that fit" if plan.most_samples else "not one fits"
     paid = f", {plan.price:,.0f} at {cluster.price:g} an hour" if cluster.price else ""
+    work = f"{cost.flops / 1e12:.4g} TFLOP a step, {cost.flops * cost.steps / 1e18:.4g} EFLOP in {cost.steps} steps"
+    all_units = f"{cost.batch * cost.units:.4g} {cost.unit} in all"
     return "\n".join(
         [
             f"parameters  {parameters}",
-            f"samples     {cost.batch:.4g} a step of {cost.units:.0f} {cost.unit}, {cost.batch * cost.units:.4g} {cost.unit}",
-            f"work        {cost.flops / 1e12:.4g} TFLOP a step, {cost.flops * cost.steps / 1e18:.4g} EFLOP in {cost.steps} steps",
+            f"samples     {cost.batch:.4g} a step of {cost.units:.0f} {cost.unit}, {all_units}",
+            f"work        {work}",
             f"cluster     {cluster.ranks} of {cluster.device}, {cluster.rate / 1e12:.4g} TFLOP/s each",
             f"memory      {total / 1e9:.2f} GB on each of {has / 1e9:.0f}: {memory}",
             f"            {fits}; {most}; on top come {' and '.join(cost.left_out)}",

@@ -1,4 +1,4 @@
-"""``sora submit``: the batch script of a recipe, made of those in ``recipes/slurm/``, whose text stays theirs. Torch-free."""
+"""``sora submit``: the batch script of a recipe, filled in from those in ``recipes/slurm/``. Torch-free."""
 
 from __future__ import annotations
 

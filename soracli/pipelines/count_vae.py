@@ -1,4 +1,4 @@
-"""What a training of a VAE costs: operations counted on tensors without numbers, memory on a small piece of a sample."""
+"""What a training of a VAE costs: operations counted on tensors without numbers, memory on a piece of a sample."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def kept_signals() -> Iterator[None]:
 def stop_on_signals() -> Iterator[StopFlag]:
     """While open, SIGINT, SIGUSR1 and SIGTERM set the flag; a second SIGINT raises KeyboardInterrupt.
 
-    What ``kept_signals`` kept arrives at once. The handlers from before come back at the end. Outside the main thread, where Python allows no handlers, the flag
-    is given but nothing sets it.
+    What ``kept_signals`` kept arrives at once. The handlers from before come back at the end. Outside the main thread,
+    where Python allows no handlers, the flag is given but nothing sets it.
     """
     flag = StopFlag()
 
