@@ -62,7 +62,9 @@ def main() -> None:
     cost = count_training(loaded.recipe, "cpu", latents=given.latents)
     plan = plan_cluster(cost, open_cluster(cost, "cpu", nodes=1, gpus=1, utilisation=1.0))
     counted = sum(plan.memory.values())
-    print(f"memory: counted {counted / 1e6:.0f} MB, held {held / 1e6:.0f} MB, {counted / held:.2f} of it; {plan.memory}")
+    print(
+        f"memory: counted {counted / 1e6:.0f} MB, held {held / 1e6:.0f} MB, {counted / held:.2f} of it; {plan.memory}"
+    )
     if not given.busy:
         seconds = [line["seconds"] for line in lines if "loss" in line]
         print(f"time: {plan.step_seconds:.2f} s at the whole rate of products, {seconds[-1] - seconds[-2]:.2f} s taken")
