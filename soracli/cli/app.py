@@ -22,15 +22,36 @@ from soracli.cli import (
     judge,
     latents,
     model,
+    plan,
     recipe,
+    submit,
     vae,
     verbs,
     world,
 )
 from soracli.cli.problems import describe_error
+from soracli.cli.runs import has_peers, is_speaker
+from soracli.core.errors import Stopped
 
 # In the order of --help. A group is one file with ``register(app)``, which must import no torch.
-_GROUPS = (generate, verbs, expand, clips, caption, world, vae, latents, dit, judge, model, compare, recipe, doctor)
+_GROUPS = (
+    generate,
+    verbs,
+    expand,
+    clips,
+    caption,
+    world,
+    vae,
+    latents,
+    dit,
+    judge,
+    model,
+    compare,
+    plan,
+    submit,
+    recipe,
+    doctor,
+)
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130
@@ -58,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows ``sora`` on the command line; None takes it from the process.
 
     Returns:
-        The exit code: 0 done, otherwise that of the error (``soracli.core.errors``), 130 after ^C.
+        The exit code: 0 done, otherwise that of the error (``soracli.core.errors``), 130 after ^C. Ranks that stopped
+        early with everything saved leave with 0; the run's ``stopped`` tells.
     """
     given, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     try:
@@ -74,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         lines, code = describe_error(error)
-        print("\n".join(lines), file=sys.stderr)
+        if isinstance(error, Stopped) and has_peers():
+            # All have saved and leave together: srun and torchrun would kill the slower ones for another code.
+            code, lines = 0, lines if is_speaker() else []
+        print("".join(f"{line}\n" for line in lines), end="", file=sys.stderr)
         return code
     if code == _INTERRUPTED:
         print("sora: interrupted", file=sys.stderr)

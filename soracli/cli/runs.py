@@ -39,3 +39,10 @@ def is_speaker() -> bool:
 
     place = rank_place(os.environ)
     return place is None or place.rank == 0
+
+
+def has_peers() -> bool:
+    """Whether this is one of several ranks."""
+    from soracli.training.ranks import rank_place
+
+    return rank_place(os.environ) is not None

@@ -11,7 +11,7 @@ import datetime
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -25,6 +25,7 @@ from soracli.core.errors import MachineError
 from soracli.training import ranks
 from soracli.training.device import choose_device
 from soracli.training.last_words import LastWords, error_of_rank, is_broken_transfer, name_for_others
+from soracli.training.rendezvous import meeting
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients are joined up to this size per transfer: few messages, little extra memory."""
@@ -77,37 +78,40 @@ def open_world(
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     limit = datetime.timedelta(seconds=timeout_seconds)
-    # torchrun's agent already listens at the address, which only env:// knows how to join
-    meeting = "env://" if place.launcher == "torchrun" else f"tcp://{place.address}:{place.port}"
-    try:
-        store, _, _ = next(rendezvous(meeting, place.rank, place.size, timeout=limit))
-        words = LastWords(store, place.rank, place.size)
-        dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
-            store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
-            rank=place.rank,
-            world_size=place.size,
-            timeout=limit,
-        )
-        words.learn_places()
-    except (dist.DistError, RuntimeError, ValueError) as error:
-        raise MachineError(
-            f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
-            f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
-        ) from error
-    try:
-        yield World(place.rank, place.size, place.local_rank, chosen)
-        dist.barrier()  # nobody takes the group away while another still uses it
-    except BaseException as error:
-        words.leave(error)
-        dist.destroy_process_group()  # now the others notice too, and say so
-        told = words.cause(error) if is_broken_transfer(error) else error
-        if not isinstance(error, KeyboardInterrupt):
-            words.wait_for_readers()
-        if told is error:
-            raise
-        raise told from error
-    dist.destroy_process_group()
+    with ExitStack() as stack:
+        try:
+            if place.launcher == "torchrun":
+                # torchrun's agent already listens at the address, which only env:// knows how to join
+                store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=limit))
+            else:
+                store = stack.enter_context(meeting(place, limit))
+            words = LastWords(store, place.rank, place.size)
+            dist.init_process_group(
+                backend="cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
+                store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
+                rank=place.rank,
+                world_size=place.size,
+                timeout=limit,
+            )
+            words.learn_places()
+        except (dist.DistError, RuntimeError, ValueError, OSError) as error:
+            raise MachineError(
+                f"rank {place.rank} of {place.size} cannot reach the others at {place.address}:{place.port} "
+                f"({str(error).splitlines()[0]}); were all of them started, and is the port free?"
+            ) from error
+        try:
+            yield World(place.rank, place.size, place.local_rank, chosen)
+            dist.barrier()  # nobody takes the group away while another still uses it
+        except BaseException as error:
+            words.leave(error)
+            dist.destroy_process_group()  # now the others notice too, and say so
+            told = words.cause(error) if is_broken_transfer(error) else error
+            if not isinstance(error, KeyboardInterrupt):
+                words.wait_for_readers()
+            if told is error:
+                raise
+            raise told from error
+        dist.destroy_process_group()
 
 
 def barrier(world: World) -> None:

@@ -26,6 +26,7 @@ class RankPlace:
         address: Host that rank 0 runs on.
         port: Port it listens on.
         launcher: ``torchrun``, which already listens there, or ``srun``.
+        name: Of these ranks alone, in this turn of their job: what tells them from others at the same port.
     """
 
     rank: int
@@ -34,6 +35,7 @@ class RankPlace:
     address: str
     port: int
     launcher: str
+    name: str = ""
 
 
 def rank_place(environ: Mapping[str, str]) -> RankPlace | None:
@@ -63,6 +65,7 @@ def rank_place(environ: Mapping[str, str]) -> RankPlace | None:
             address=environ.get("MASTER_ADDR") or first_host(nodes) or "127.0.0.1",
             port=_number(environ, "MASTER_PORT", str(slurm_port(_number(environ, "SLURM_JOB_ID", "0"), step))),
             launcher="srun",
+            name=f"{environ.get('SLURM_JOB_ID', '0')}.{step}.{environ.get('SLURM_RESTART_COUNT', '0')}",
         )
     else:
         return None

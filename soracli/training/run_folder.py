@@ -7,6 +7,7 @@
     RUN/run.json      every resolved value, for people and for the comparison on resume; what it was forked from
     RUN/metrics.jsonl RUN/checkpoints/ RUN/samples/ RUN/model/
     RUN/stopped       why the last process left early; absent while one runs and after the end
+    RUN/turns         what batch scripts had at the end of each turn, to see whether there is progress
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from soracli.training.config import HARMLESS_CHANGES
 from soracli.training.fork_run import fork_run
 from soracli.training.recipe_changes import check_recipe_unchanged, recipe_changes, with_defaults
 
-OWN_FILES = {"lock", "recipe.toml", "stopped"}
+OWN_FILES = {"lock", "recipe.toml", "stopped", "turns"}
 """What may lie in a folder that became no run yet: a start that was killed at once leaves these."""
 
 

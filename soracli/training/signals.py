@@ -38,11 +38,28 @@ def signal_name(level: int) -> str | None:
 
 
 @contextmanager
+def kept_signals() -> Iterator[None]:
+    """While open, stop signals that this process was started to ignore wait until ``stop_on_signals`` hears them.
+
+    A batch script has SIGUSR1 and SIGTERM ignored, so that they do not kill a process that imports torch; so they would
+    be lost. Linux keeps a signal that is blocked, even an ignored one. Nothing changes for a process that a person
+    started.
+    """
+    numbers = [signal.Signals[name] for name in STOP_SIGNALS]
+    ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
     """While open, SIGINT, SIGUSR1 and SIGTERM set the flag; a second SIGINT raises KeyboardInterrupt.
 
-    The handlers from before come back at the end. Outside the main thread, where Python allows no handlers, the flag
-    is given but nothing sets it.
+    What ``kept_signals`` kept arrives at once. The handlers from before come back at the end. Outside the main thread,
+    where Python allows no handlers, the flag is given but nothing sets it.
     """
     flag = StopFlag()
 
@@ -56,8 +73,10 @@ def stop_on_signals() -> Iterator[StopFlag]:
         return
     numbers = [signal.Signals[name] for name in STOP_SIGNALS]
     before = {number: signal.signal(number, on_signal) for number in numbers}
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield flag
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)

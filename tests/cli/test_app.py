@@ -136,3 +136,19 @@ def test_a_reader_that_leaves_early_causes_no_noise() -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_ranks_that_stopped_leave_with_0_and_one_of_them_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_command(monkeypatch, Stopped("SIGUSR1 after step 3"))
+    place = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NODELIST": "localhost", "SLURM_STEP_NUM_TASKS": "2"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    for rank, said in enumerate(("sora: stopped: SIGUSR1 after step 3\n", "")):
+        monkeypatch.setenv("SLURM_PROCID", str(rank))
+        assert main(["fail"]) == 0
+        assert capsys.readouterr().err == said
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert main(["fail"]) == 75

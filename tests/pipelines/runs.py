@@ -121,10 +121,10 @@ def weights(run: Path, step: int = 6) -> dict[str, torch.Tensor]:
     }
 
 
-def assert_same_run(one: Path, other: Path) -> None:
+def assert_same_run(one: Path, other: Path, step: int = 6) -> None:
     """Every tensor of the last checkpoint and of the model, and every loss, to the bit."""
     assert figures(one) == figures(other)
-    found, expected = weights(one), weights(other)
+    found, expected = weights(one, step), weights(other, step)
     assert found.keys() == expected.keys() and len(found) > 10
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name

@@ -24,7 +24,8 @@ def test_torchrun():
 
 
 def test_srun_step():
-    assert rank_place(SRUN) == RankPlace(2, 4, 0, "node1", slurm_port(12, 0), "srun")
+    assert rank_place(SRUN) == RankPlace(2, 4, 0, "node1", slurm_port(12, 0), "srun", "12.0.0")
+    assert rank_place({**SRUN, "SLURM_RESTART_COUNT": "3"}).name == "12.0.3"
     narrowed = rank_place({**SRUN, "SLURM_STEP_NODELIST": "node2", "SLURM_STEP_NUM_TASKS": "3", "MASTER_PORT": "4000"})
     assert (narrowed.size, narrowed.address, narrowed.port) == (3, "node2", 4000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from soracli.training.signals import signal_name, stop_on_signals
+from soracli.training.signals import kept_signals, signal_name, stop_on_signals
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGUSR1", "SIGTERM"])
@@ -70,3 +70,31 @@ def test_signals_ignored_by_a_batch_script_are_heard_again():
         check=True,
     )
     assert done.stdout == "2\n"
+
+
+@pytest.mark.row(28)
+def test_signals_that_a_batch_script_has_ignored_wait_until_they_are_heard():
+    code = (
+        "import os, signal, sys\n"
+        "from soracli.training.signals import kept_signals, stop_on_signals\n"
+        "with kept_signals():\n"
+        "    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "    import random\n"
+        "    with stop_on_signals() as flag:\n"
+        "        print(flag.level)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('alive', signal.pthread_sigmask(signal.SIG_BLOCK, []) == set())\n"
+    )
+    done = subprocess.run(
+        ["bash", "-c", 'trap "" USR1 TERM; exec "$@"', "_", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
+    assert done.stdout == "2\nalive True\n"
+
+
+def test_a_process_that_a_person_started_is_killed_as_ever():
+    with kept_signals():
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []).isdisjoint({signal.SIGTERM, signal.SIGUSR1})
