@@ -83,8 +83,8 @@ def evaluate(
 
     World prompts are judged beside true renders of the same scenes; videos of names are compared with all real clips;
     minutes are measured from their first seconds to their last, beside a plain sliding window; where a video goes on,
-    the step there beside those around it; edits are judged by what was asked and by all that was not; an object that was
-    hidden must come back in its colour.
+    the step there beside those around it; edits are judged by what was asked and by all that was not; what was hidden
+    must come back in its colour.
     With --steps: what fewer steps cost.
     """
     length = parse_seconds(seconds)

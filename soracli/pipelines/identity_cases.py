@@ -16,7 +16,15 @@ from torch import Tensor
 
 from soracli.core.errors import UsageError
 from soracli.data.world.captions import caption_scene
-from soracli.data.world.hiding import HIDDEN_BY, HiddenBy, HidingScene, draw_hiding, hidden_spans, unnamed_colour
+from soracli.data.world.hiding import (
+    HIDDEN_BY,
+    HiddenBy,
+    HidingScene,
+    could_be_hidden,
+    draw_hiding,
+    hidden_spans,
+    unnamed_colour,
+)
 from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
 from soracli.data.world.seen import shown_shares
@@ -33,8 +41,8 @@ LOOK = 2.0
 """Seconds that are made, and looked at, after it comes back in the true scene."""
 MOST_HIDDEN = 4.0
 """Seconds for which the world hides objects often enough; a model that is given more has no group beyond."""
-SIGHT_BEFORE, SIGHT_AFTER, LEAST_SHARE = 0.5, 1.25, 0.005
-"""Seconds before and after in which it covers at least this share of the frame."""
+SIGHT_BEFORE, SIGHT_AFTER, LEAST_SHARE, _MOSTLY = 0.5, 1.25, 0.005, 0.6
+"""Seconds before and after in which it covers at least this share of the frame, and of the most it ever covers."""
 _SCENE_SECONDS, _GLANCE, _BATCH = 11.0, 32, 16
 _MOST_DRAWN = 1024
 """Scenes drawn in vain before it is given up; one in five fits as a rule."""
@@ -124,7 +132,7 @@ def find_moments(shares: Tensor, fps: float, memory: Memory, group: Group) -> Mo
         memory: The model's.
         group: How long it is hidden.
     """
-    well = shares >= LEAST_SHARE
+    well = shares >= max(LEAST_SHARE, _MOSTLY * float(shares.max()))
     for hidden, back in hidden_spans(shares):
         end = back + round(LOOK * fps)
         if group == "inside":
@@ -161,21 +169,31 @@ def _fitting(
 ) -> Iterator[HiddenCase]:
     """Scenes of one kind that fit, in the order they are drawn: looked at small first, then as they are shown."""
     times = torch.arange(round(_SCENE_SECONDS * maker.fps)) / maker.fps
-    world, in_vain = WORLD_SEEDS + seed, 0
-    for start in itertools.count(0, _BATCH):
-        batch = [draw_hiding(world, index, hidden_by) for index in range(start, start + _BATCH)]
+    memory, in_vain = maker.verbs.memory, 0
+    shortest = SHORTEST if group == "inside" else _most_given(memory) / maker.fps
+    likely = (
+        drawn
+        for index in itertools.count()
+        if _longest_run(could_be_hidden(drawn := draw_hiding(WORLD_SEEDS + seed, index, hidden_by), times))
+        >= shortest * maker.fps
+    )
+    while in_vain < _MOST_DRAWN:
+        batch = list(itertools.islice(likely, _BATCH))
         positions = simulate([drawn.scene for drawn in batch], times).position
         for drawn, position in zip(batch, positions, strict=True):
             case = _case(maker, group, drawn, position, times, device, seed)
             in_vain = 0 if case else in_vain + 1
             if case is not None:
                 yield case
-        if in_vain >= _MOST_DRAWN:
-            memory = maker.verbs.memory
-            raise UsageError(
-                f"no scene of the world hides an object in the way that identity is measured with a memory of "
-                f"{memory.window} latent frames at {maker.fps:g} fps: leave out --identity"
-            )
+    raise UsageError(
+        f"no scene of the world hides an object in the way that identity is measured with a window of {memory.window} "
+        f"latent frames at {maker.fps:g} fps: leave out --identity"
+    )
+
+
+def _longest_run(flags: Tensor) -> int:
+    """Most neighbours of ``(T,)`` that are true."""
+    return max((len(list(run)) for value, run in itertools.groupby(flags.tolist()) if value), default=0)
 
 
 def _case(

@@ -18,8 +18,7 @@ TARGET = 0.75
 """Height the camera looks at, units."""
 FIELD = 0.36
 """Tangent of half the angle of view over the frame's shorter side."""
-PAN_PERIOD = 9.0
-"""Seconds in which a pan swings to both sides."""
+_PAN_PERIOD = 9.0
 _MOVE_SECONDS = 5.0
 
 
@@ -52,7 +51,7 @@ def camera_path(scene: Scene, times: Tensor) -> CameraPath:
     sign = -1.0 if side == "left" else 1.0
     zero = torch.zeros_like(times)
     azimuth = sign * scene.camera_rate * times if kind == "orbit" else zero
-    pan = sign * scene.camera_rate * torch.sin(2 * math.pi * times / PAN_PERIOD) if kind == "pan" else zero
+    pan = sign * scene.camera_rate * torch.sin(2 * math.pi * times / _PAN_PERIOD) if kind == "pan" else zero
     closing = scene.camera_rate * (1 - torch.exp(-times * 3 / _MOVE_SECONDS)) if kind == "move" else zero
     distance = DISTANCE * (1 - closing)
 

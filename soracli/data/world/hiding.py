@@ -1,10 +1,12 @@
 """Scenes in which an object is seen, hidden for some seconds, and seen again: behind another one, or out of the view.
 
-Axes: T frames. A scene is drawn so that its object may be hidden; only a look at what each pixel shows tells when it is.
+Axes: T frames. A scene is drawn so that its object may be hidden; only a look at what each pixel shows tells when it
+is.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -14,7 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from soracli.data.world.camera import FIELD, PAN_PERIOD, camera_path
+from soracli.data.world.camera import FIELD, camera_path
 from soracli.data.world.grammar import (
     ARENA,
     GROUNDS,
@@ -33,6 +35,8 @@ HIDDEN_BY: tuple[HiddenBy, ...] = get_args(HiddenBy)
 
 _AIR = 0.13
 """Units between two objects at least, see ``is_free``."""
+_CORE, _HULL = 0.5, 1.3
+"""Radii about the middle that every shape fills, and that none leaves, as a camera sees it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def draw_hiding(seed: int, index: int, hidden_by: HiddenBy) -> HidingScene:
         )
         target, other = _at_the_side(scene, rng) if hidden_by == "view" else _behind(scene, rng)
         inside = max(abs(target.position[0]), abs(target.position[2])) < ARENA - target.radius
-        if inside and is_free(target, [other]) and (hidden_by == "object" or _is_lost(scene, target)):
+        if inside and is_free(target, [other]):
             number = rng.randrange(2)
             objects = (target, other) if number == 0 else (other, target)
             return HidingScene(replace(scene, objects=objects), number, hidden_by)
@@ -92,6 +96,26 @@ def unnamed_colour(text: str, item: SceneObject) -> str:
     return re.sub(rf"\b{item.colour} {item.shape}\b", item.shape, text)
 
 
+def could_be_hidden(drawn: HidingScene, times: Tensor) -> Tensor:
+    """Whether an object may be hidden at each time, if nothing moves it: ``(T,)`` bool.
+
+    Quick, by the middles and radii of both objects; true wherever it is hidden, and at some other times.
+
+    Args:
+        drawn: The scene.
+        times: ``(T,)`` seconds from its start.
+    """
+    path = camera_path(drawn.scene, times)
+    target, other = drawn.scene.objects[drawn.number], drawn.scene.objects[1 - drawn.number]
+    towards = [_middle(item) - path.origin for item in (target, other)]  # 2 (T, 3)
+    if drawn.hidden_by == "view":
+        across, depth = ((towards[0] * axis).sum(-1) for axis in (path.right, path.forward))
+        return across.abs() - _CORE * target.radius > FIELD * depth
+    far, near = (way.norm(dim=-1) for way in towards)
+    apart = torch.acos(((towards[0] * towards[1]).sum(-1) / (far * near)).clamp(-1, 1))
+    return (near < far) & (apart + _CORE * target.radius / far < _HULL * other.radius / near)
+
+
 def hidden_spans(shares: Tensor) -> list[tuple[int, int]]:
     """Where an object is hidden between two moments in which it is seen: first hidden frame, first frame seen again.
 
@@ -99,7 +123,7 @@ def hidden_spans(shares: Tensor) -> list[tuple[int, int]]:
         shares: ``(T,)`` share of each frame that it covers.
     """
     seen = (shares > 0).nonzero()[:, 0].tolist()
-    return [(before + 1, after) for before, after in zip(seen, seen[1:], strict=False) if after > before + 1]
+    return [(before + 1, after) for before, after in itertools.pairwise(seen) if after > before + 1]
 
 
 def _at_the_side(scene: Scene, rng: random.Random) -> tuple[SceneObject, SceneObject]:
@@ -110,13 +134,8 @@ def _at_the_side(scene: Scene, rng: random.Random) -> tuple[SceneObject, SceneOb
     return replace(target, position=(x, 0.0, rng.uniform(0.0, reach))), other
 
 
-def _is_lost(scene: Scene, item: SceneObject) -> bool:
-    """Whether the pan loses an object at one of its ends, that is in view while the camera looks ahead."""
-    path = camera_path(scene, torch.tensor([0.0, PAN_PERIOD / 4, 3 * PAN_PERIOD / 4]))
-    towards = torch.tensor([item.position[0], item.radius, item.position[2]]) - path.origin  # (3, 3)
-    depth = (towards * path.forward).sum(-1)
-    across, reach = (towards * path.right).sum(-1).abs() / depth, item.radius / depth
-    return bool(across[0] < FIELD) and bool((across[1:] - reach[1:] > FIELD).any())
+def _middle(item: SceneObject) -> Tensor:
+    return torch.tensor([item.position[0], item.radius, item.position[2]])
 
 
 def _behind(scene: Scene, rng: random.Random) -> tuple[SceneObject, SceneObject]:
