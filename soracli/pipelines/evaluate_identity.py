@@ -23,6 +23,7 @@ from soracli.models.judge import Judge
 from soracli.pipelines.evaluate_obedience import SHOWN_FRAMES, some_frames
 from soracli.pipelines.find_objects import find_objects
 from soracli.pipelines.identity_cases import (
+    LEAD,
     LONGEST,
     LOOK,
     SHORTEST,
@@ -266,8 +267,8 @@ def _protocol(count: int, groups: Sequence[Group], seed: int, maker: VideoMaker)
         "frame's edge as the camera pans and by the other object as the camera orbits, in turn; the model is given the "
         f"true frames at {maker.fps:g} fps, {maker.width}x{maker.height}, and the caption without the object's colour, "
         f"and goes on as sora extend does by default; scene i with seed {seed} + i; inside: hidden for {SHORTEST:g} to "
-        f"{LONGEST:g} s of the {remembered:g} s of the model's window, of which the model is given the first "
-        f"{SHORTEST:g}{beyond}; frames are looked at up to {LOOK:g} s after it is back in the true scene; seen again: "
+        f"{LONGEST:g} s of the {remembered:g} s of the model's window{beyond}; given up to {LEAD:g} s or less before it is back "
+        f"in the true scene; frames are looked at up to {LOOK:g} s after that; seen again: "
         "an object of its shape that is none of the others; kept: in its colour, of all scenes; in brackets Wilson's "
         "95 % intervals; chance: of those seen again, how many have another scene's colour, over all pairs of scenes; "
         "beside it true renders of the same scenes, and those through the model's VAE"

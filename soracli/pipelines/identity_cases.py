@@ -16,6 +16,7 @@ from torch import Tensor
 
 from soracli.core.errors import UsageError
 from soracli.data.world.captions import caption_scene
+from soracli.data.world.grammar import Scene
 from soracli.data.world.hiding import (
     HIDDEN_BY,
     HiddenBy,
@@ -27,7 +28,7 @@ from soracli.data.world.hiding import (
 )
 from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
-from soracli.data.world.seen import shown_shares
+from soracli.data.world.seen import shown_shares, with_objects
 from soracli.pipelines.fit_video import given_frames
 from soracli.pipelines.video_maker import Memory, VideoMaker
 
@@ -37,12 +38,13 @@ Group = Literal["inside", "beyond"]
 """Hidden for some seconds of what is remembered, or longer than all that the model is given."""
 SHORTEST, LONGEST = 1.0, 3.0
 """Seconds that an object of the group inside is hidden."""
-LOOK = 2.0
-"""Seconds that are made, and looked at, after it comes back in the true scene."""
+LEAD, LOOK = 1.0, 3.0
+"""Seconds that are made before it comes back in the true scene, at most, and after: as many as a judge looks at."""
 MOST_HIDDEN = 4.0
 """Seconds for which the world hides objects often enough; a model that is given more has no group beyond."""
-SIGHT_BEFORE, SIGHT_AFTER, LEAST_SHARE, _MOSTLY = 0.5, 1.25, 0.005, 0.6
-"""Seconds before and after in which it covers at least this share of the frame, and of the most it ever covers."""
+SIGHT_BEFORE, SIGHT_AFTER, _LEAST, _MOSTLY = 0.5, 1.25, 0.005, 0.5
+"""Seconds before and after in which it is seen well: this share of the frame, and this much of what it would cover with
+nothing before it."""
 _SCENE_SECONDS, _GLANCE, _BATCH = 11.0, 32, 16
 _MOST_DRAWN = 1024
 """Scenes drawn in vain before it is given up; one in five fits as a rule."""
@@ -120,29 +122,28 @@ def find_cases(maker: VideoMaker, group: Group, count: int, seed: int, device: t
         yield next(drawn[by])
 
 
-def find_moments(shares: Tensor, fps: float, memory: Memory, group: Group) -> Moments | None:
+def find_moments(shares: Tensor, alone: Tensor, fps: float, memory: Memory, group: Group) -> Moments | None:
     """The first time that an object is hidden as long as the group asks for, and seen well enough before and after.
 
-    Inside, the model takes over when it has been hidden for ``SHORTEST``, and still remembers a whole latent of its
-    last sight when it makes the block in which it should come back. Beyond, nothing that the model is given shows it.
+    The model takes over when it is hidden. Inside, it has been for ``SHORTEST`` at least, and the model still remembers
+    a whole latent of its last sight when it makes the block in which it should come back. Beyond, nothing that the
+    model is given shows it.
 
     Args:
         shares: ``(T,)`` share of each frame that it covers, from the beginning of the scene.
+        alone: ``(T,)`` what it would cover if it were alone.
         fps: Frames a second.
         memory: The model's.
         group: How long it is hidden.
     """
-    well = shares >= max(LEAST_SHARE, _MOSTLY * float(shares.max()))
+    well = shares >= (_MOSTLY * alone).clamp(min=_LEAST)
+    shortest = round(SHORTEST * fps) if group == "inside" else _most_given(memory)
     for hidden, back in hidden_spans(shares):
         end = back + round(LOOK * fps)
+        handed_over = max(hidden + shortest, back - round(LEAD * fps))
+        fits = handed_over <= back
         if group == "inside":
-            handed_over = hidden + round(SHORTEST * fps)
-            fits = handed_over <= back <= hidden + round(LONGEST * fps) and _is_remembered(
-                memory, hidden, handed_over, back
-            )
-        else:
-            handed_over = hidden + _most_given(memory)
-            fits = handed_over <= back
+            fits &= back <= hidden + round(LONGEST * fps) and _is_remembered(memory, hidden, handed_over, back)
         if not fits or end > len(shares):
             continue
         first = handed_over - given_frames(handed_over, 1, memory.frames_per_latent, memory.window)
@@ -205,11 +206,11 @@ def _case(
     device: torch.device,
     seed: int,
 ) -> HiddenCase | None:
-    memory, count = maker.verbs.memory, len(drawn.scene.objects)
+    memory = maker.verbs.memory
     where, when = position.to(device), times.to(device)
-    glance = render_scene(drawn.scene, where, when, _GLANCE, _GLANCE, samples=1).object_index
-    shares = shown_shares(glance, count)[:, drawn.number].cpu()
-    rough = find_moments(shares, maker.fps, memory, group)
+    shares = _glance(drawn.scene, drawn.number, where, when)
+    alone = _glance(with_objects(drawn.scene, [drawn.number]), 0, where[:, [drawn.number]], when)
+    rough = find_moments(shares, alone, maker.fps, memory, group)
     if rough is None:
         return None
     # As it is shown a sliver may be seen a little earlier or later, so there is air on both sides.
@@ -218,8 +219,8 @@ def _case(
     stop = min(len(times), rough.end + air)
     shown = render_scene(drawn.scene, where[start:stop], when[start:stop], maker.height, maker.width)
     exact = torch.zeros(stop)
-    exact[start:] = shown_shares(shown.object_index, count)[:, drawn.number].cpu()
-    moments = find_moments(exact, maker.fps, memory, group)
+    exact[start:] = shown_shares(shown.object_index, len(drawn.scene.objects))[:, drawn.number].cpu()
+    moments = find_moments(exact, alone[:stop], maker.fps, memory, group)
     if moments is None or moments.first < start:
         return None
     rng = random.Random(f"identity {seed} {drawn.hidden_by} {drawn.scene.index}")
@@ -231,3 +232,9 @@ def _case(
         start=start,
         frames=shown.frames[: moments.end - start].cpu(),
     )
+
+
+def _glance(scene: Scene, number: int, position: Tensor, times: Tensor) -> Tensor:
+    """``(T,)`` share of each frame that an object covers, roughly."""
+    shown = render_scene(scene, position, times, _GLANCE, _GLANCE, samples=1).object_index
+    return shown_shares(shown, len(scene.objects))[:, number].cpu()
