@@ -42,7 +42,7 @@ LEAD, LOOK = 1.0, 3.0
 """Seconds that are made before it comes back in the true scene, at most, and after: as many as a judge looks at."""
 MOST_HIDDEN = 4.0
 """Seconds for which the world hides objects often enough; a model that is given more has no group beyond."""
-SIGHT_BEFORE, SIGHT_AFTER, _LEAST, _MOSTLY = 0.5, 1.25, 0.005, 0.5
+SIGHT_BEFORE, SIGHT_AFTER, _LEAST, _MOSTLY = 0.5, 1.25, 0.005, 0.7
 """Seconds before and after in which it is seen well: this share of the frame, and this much of what it would cover with
 nothing before it."""
 _SCENE_SECONDS, _GLANCE, _BATCH = 11.0, 32, 16

@@ -77,8 +77,8 @@ def test_moments_are_found_where_there_are_some():
     assert inside == set(range(8, 21))  # then the window moves on before it should be back
     assert {hidden for hidden in range(1, 40) if moments(hidden, "beyond")} == set(range(21, 40))
     # A short window forgets the last sight before the block in which it should come back.
-    short = Memory(window=3, block=2, frames_per_latent=4)
-    assert {hidden for hidden in range(1, 40) if moments(hidden, "inside", short)} == set(range(8, 13))
+    short = Memory(window=4, block=2, frames_per_latent=4)
+    assert {hidden for hidden in range(1, 40) if moments(hidden, "inside", short)} == set(range(8, 16))
     assert moments(8, "inside", whole=0.041) is None  # less than half of it is ever seen
     assert moments(8, "inside", Memory(window=2, block=2, frames_per_latent=4)) is None
 
@@ -112,7 +112,8 @@ def test_cases_hide_what_they_say_and_say_no_colour(group):
 
 
 def test_a_memory_that_no_scene_fits_is_refused(monkeypatch):
-    monkeypatch.setattr(module, "_MOST_DRAWN", 16)
+    monkeypatch.setattr(module, "_MOST_DRAWN", 4)
+    monkeypatch.setattr(module, "_BATCH", 4)
     maker = pretend_maker(lambda *given: None, memory=Memory(window=2, block=2, frames_per_latent=4))
     with pytest.raises(UsageError, match="window of 2 latent frames at 8 fps: leave out --identity"):
         next(find_cases(maker, "inside", 1, 0, torch.device("cpu")))

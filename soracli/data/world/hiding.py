@@ -35,7 +35,7 @@ HIDDEN_BY: tuple[HiddenBy, ...] = get_args(HiddenBy)
 
 _AIR = 0.13
 """Units between two objects at least, see ``is_free``."""
-_CORE, _HULL = 0.5, 1.3
+_CORE, _HULL = 0.4, 1.45
 """Radii about the middle that every shape fills, and that none leaves, as a camera sees it."""
 
 

@@ -64,9 +64,9 @@ def test_spans_are_all_between_two_sights(shares):
 
 @pytest.mark.parametrize("by", HIDDEN_BY)
 def test_the_quick_test_misses_nothing_that_is_hidden(by):
-    """Of what rests and is not pushed; and it says no at most times, or it would be worth nothing."""
-    times = torch.arange(0, 6, 0.5)
-    batch = [draw_hiding(6, index, by) for index in range(16)]
+    """Of what rests and is not pushed; and it says no at many times, or it would be worth nothing."""
+    times = torch.arange(0, 9, 0.5)
+    batch = [draw_hiding(6, index, by) for index in range(40)]
     hidden = said = 0
     for drawn, position in zip(batch, simulate([drawn.scene for drawn in batch], times).position, strict=True):
         if not torch.allclose(position[:, drawn.number], position[:1, drawn.number], atol=1e-3):
@@ -76,4 +76,4 @@ def test_the_quick_test_misses_nothing_that_is_hidden(by):
         could = could_be_hidden(drawn, times)
         assert not (gone & ~could).any(), drawn
         hidden, said = hidden + int(gone.sum()), said + int(could.sum())
-    assert 0 < hidden <= said < 0.6 * len(batch) * len(times)
+    assert 0 < hidden <= said < 0.8 * len(batch) * len(times)
