@@ -268,8 +268,8 @@ def _protocol(count: int, groups: Sequence[Group], seed: int, maker: VideoMaker)
         f"true frames at {maker.fps:g} fps, {maker.width}x{maker.height}, and the caption without the object's colour, "
         f"and goes on as sora extend does by default; scene i with seed {seed} + i; inside: hidden for {SHORTEST:g} to "
         f"{LONGEST:g} s of the {remembered:g} s of the model's window{beyond}; given up to {LEAD:g} s or less before "
-        f"it is back in the true scene; looked at up to {LOOK:g} s after that; seen again: an object of its shape that is "
-        "none of the others; kept: in its colour, of all scenes; in brackets Wilson's "
-        "95 % intervals; chance: of those seen again, how many have another scene's colour, over all pairs of scenes; "
-        "beside it true renders of the same scenes, and those through the model's VAE"
+        f"it is back in the true scene; looked at up to {LOOK:g} s after that; seen again: an object of its shape that "
+        "is none of the others; kept: in its colour, of all scenes; in brackets Wilson's 95 % intervals; chance: of those seen "
+        "again, how many have another scene's colour, over all pairs of scenes; beside it true renders of the same "
+        "scenes, and those through the model's VAE"
     )

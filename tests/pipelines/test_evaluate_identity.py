@@ -1,4 +1,4 @@
-"""Identity with makers that are known: true renders keep it, a cheat that changes the colour does not, none brings nothing."""
+"""Identity with makers that are known: true renders keep it, one that changes the colour does not, nor one at rest."""
 
 from dataclasses import replace
 
