@@ -263,13 +263,13 @@ def _protocol(count: int, groups: Sequence[Group], seed: int, maker: VideoMaker)
     )
     return (
         f"{count} scenes of each group, of the world {WORLD_SEEDS + seed}, which no training draws, two objects each, "
-        "other in colour and shape, of any combination; one that rests is hidden, no pixel's middle showing it, by the "
-        "frame's edge as the camera pans and by the other object as the camera orbits, in turn; the model is given the "
-        f"true frames at {maker.fps:g} fps, {maker.width}x{maker.height}, and the caption without the object's colour, "
-        f"and goes on as sora extend does by default; scene i with seed {seed} + i; inside: hidden for {SHORTEST:g} to "
-        f"{LONGEST:g} s of the {remembered:g} s of the model's window{beyond}; given up to {LEAD:g} s or less before "
-        f"it is back in the true scene; looked at up to {LOOK:g} s after that; seen again: an object of its shape that "
-        "is none of the others; kept: in its colour, of all scenes; in brackets Wilson's 95 % intervals; chance: of those seen "
-        "again, how many have another scene's colour, over all pairs of scenes; beside it true renders of the same "
-        "scenes, and those through the model's VAE"
+        "other in colour and shape, of any combination; one that rests is hidden, no pixel's middle showing it, by "
+        "the frame's edge as the camera pans and by the other object as the camera orbits, in turn; the model is "
+        f"given the true frames at {maker.fps:g} fps, {maker.width}x{maker.height}, and the caption without the "
+        f"object's colour, and goes on as sora extend does by default; scene i with seed {seed} + i; inside: hidden "
+        f"for {SHORTEST:g} to {LONGEST:g} s of the {remembered:g} s of the model's window{beyond}; given up to "
+        f"{LEAD:g} s or less before it is back in the true scene; looked at up to {LOOK:g} s after that; seen again: "
+        "an object of its shape that is none of the others; kept: in its colour, of all scenes; in brackets Wilson's "
+        "95 % intervals; chance: of those seen again, how many have another scene's colour, over all pairs of scenes;"
+        " beside it true renders of the same scenes, and those through the model's VAE"
     )
