@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 
 from soracli.core.progress import SilentReporter
+from soracli.pipelines import train_vae as train_vae_module
 from soracli.pipelines.count_training import plan_cluster
 from soracli.pipelines.plan_training import count_training, open_cluster
 from soracli.pipelines.recipes import DitTrainRecipe, VaeTrainRecipe
-from soracli.pipelines import train_vae as train_vae_module
 from soracli.pipelines.train_dit import train_dit
 from soracli.pipelines.train_vae import train_vae
 from soracli.recipe.find import find_recipe

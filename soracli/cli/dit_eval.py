@@ -53,6 +53,10 @@ def evaluate(
         typer.Option("--seam-clips", metavar="MANIFEST", help="Clips for it too, beside the world. Repeatable."),
     ] = None,
     edits: Annotated[int, typer.Option("--edits", min=0, metavar="N", help="Instructions to follow; 0: none.")] = 0,
+    identity: Annotated[
+        int,
+        typer.Option("--identity", min=0, metavar="N", help="Scenes with an object that is hidden, 2 N; 0: none."),
+    ] = 0,
     steps: Annotated[
         str | None,
         typer.Option(
@@ -79,12 +83,14 @@ def evaluate(
 
     World prompts are judged beside true renders of the same scenes; videos of names are compared with all real clips;
     minutes are measured from their first seconds to their last, beside a plain sliding window; where a video goes on,
-    the step there beside those around it; edits are judged by what was asked and by all that was not.
+    the step there beside those around it; edits are judged by what was asked and by all that was not; what was hidden
+    must come back in its colour.
     With --steps: what fewer steps cost.
     """
     length = parse_seconds(seconds)
     if steps is not None:
         others = {"--clips": clips, "--minutes": minutes, "--seams": seams, "--edits": edits, "--out": out}
+        others["--identity"] = identity
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--steps measures prompts alone; leave out {' and '.join(given)}")
         from soracli.pipelines.find_model import find_model
@@ -117,6 +123,7 @@ def evaluate(
         seams=seams,
         seam_clips=seam_clips or (),
         edits=edits,
+        identity=identity,
         seed=seed,
         judge=judge,
         adapter=adapter,

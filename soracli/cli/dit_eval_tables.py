@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from soracli.pipelines.evaluate_dit import DitReport
     from soracli.pipelines.evaluate_drift import DriftReport, LongFigures, Mean
     from soracli.pipelines.evaluate_edits import EditReport
+    from soracli.pipelines.evaluate_identity import IdentityReport
     from soracli.pipelines.evaluate_names import NamesReport
     from soracli.pipelines.evaluate_obedience import ObedienceReport
     from soracli.pipelines.evaluate_seams import SeamReport
@@ -46,6 +47,8 @@ def show_report(report: DitReport) -> None:
         _show_seams(report.seams)
     if report.edits is not None:
         _show_edits(report.edits)
+    if report.identity is not None:
+        _show_identity(report.identity)
 
 
 def _show_obedience(report: ObedienceReport, judge: str, judge_hash: str) -> None:
@@ -158,6 +161,19 @@ def _show_edits(report: EditReport) -> None:
         for kind in kinds
     ]
     print_table(("", *sources), table)
+    print_result(f"protocol: {report.protocol}")
+
+
+def _show_identity(report: IdentityReport) -> None:
+    print_result("\nhidden, and back as it was, %")
+    columns = [(source, group) for source, groups in report.shares.items() for group in groups]
+    figures = dict.fromkeys(name for source, group in columns for name in report.shares[source][group])
+    print_table(
+        ("", *(f"{source}, {group}" for source, group in columns)),
+        [(name, *(_cell(report.shares[source][group].get(name)) for source, group in columns)) for name in figures],
+    )
+    if report.chance:
+        print_result(f"chance: {', '.join(f'{group} {100 * share:.1f}' for group, share in report.chance.items())}")
     print_result(f"protocol: {report.protocol}")
 
 

@@ -73,6 +73,7 @@ def count_dit(
         fixed={name: size for name, size in fixed.items() if size},
         activations=float(memory.activations),
         products=tuple(sorted(products)),
+        half=half,
         left_out=("what libraries and allocators take", "activations of the text encoder"),
     )
 

@@ -25,6 +25,7 @@ class TrainingCost:
         fixed: Bytes on each device, by part.
         activations: Bytes of a sample.
         products: Shapes of its matrix products, the heavy ones; to measure a machine by.
+        half: Whether they are multiplied in bfloat16.
         left_out: What memory comes on top, in words.
     """
 
@@ -39,6 +40,7 @@ class TrainingCost:
     fixed: Mapping[str, int]
     activations: float
     products: tuple[tuple[int, int, int], ...]
+    half: bool
     left_out: tuple[str, ...]
 
 

@@ -63,6 +63,7 @@ def count_vae(recipe: VaeTrainRecipe, *, half: bool) -> TrainingCost:
         fixed=fixed,
         activations=by_shape[largest],
         products=tuple(sorted(products, key=lambda shape: products[shape])[-_HEAVIEST:]),
+        half=half,
         left_out=tuple(left_out),
     )
 

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from soracli.data.marked_sheet import MarkedRow
 from soracli.metrics.obedience import QUESTIONS
+from soracli.pipelines import evaluate_identity
 from soracli.pipelines.evaluate_drift import DriftReport
 from soracli.pipelines.evaluate_edits import MADE, EditReport
+from soracli.pipelines.evaluate_identity import IdentityReport
 from soracli.pipelines.evaluate_names import NamesReport
 from soracli.pipelines.evaluate_obedience import ObedienceReport
 from soracli.pipelines.evaluate_seams import SMOOTH, ShownSeam
@@ -65,4 +67,18 @@ def edit_rows(report: EditReport, shown: Sequence[Tensor]) -> list[MarkedRow]:
         answer = case.answers[MADE]
         marks = (("changed", answer.changed), ("all else kept", answer.kept_all))
         rows.append(MarkedRow(frames.numpy(), f"{case.instruction}   [seed {case.seed}]", marks))
+    return rows
+
+
+def identity_rows(report: IdentityReport, shown: Sequence[Tensor]) -> list[MarkedRow]:
+    """What was given on the left, from the last sight on; on the right what was made of it."""
+    rows = []
+    for case, frames in zip(report.cases, shown, strict=True):
+        answer = case.answers[evaluate_identity.MADE]
+        text = (
+            f"{case.prompt}   [{case.group}: the {case.shape} is {case.colour}, and hidden by the {case.hidden_by} for "
+            f"{case.hidden_seconds:.2f} s; came back {answer.colour or 'never'}; seed {case.seed}]"
+        )
+        marks = (("seen again", answer.colour is not None), ("colour kept", answer.kept))
+        rows.append(MarkedRow(frames.numpy(), text, marks))
     return rows

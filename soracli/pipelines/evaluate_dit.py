@@ -1,6 +1,7 @@
 """``sora dit eval``: whether videos show what prompts ask for, bear their names, and stay good for a minute.
 
-And whether what is made beside a user's video shows no seam, and what is made of it does what it was told.
+And whether what is made beside a user's video shows no seam, what is made of it does what it was told, and what was
+hidden comes back as it was.
 
 Everything is made at the settings of ``sora generate`` without options, so that its figures are those of what it gives.
 """
@@ -18,9 +19,10 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.marked_sheet import MarkedRow, write_marked_sheet
 from soracli.models.judge_store import load_judge
 from soracli.models.record import part_folder, read_record
-from soracli.pipelines.dit_sheet import drift_rows, edit_rows, name_rows, obedience_rows, seam_rows
+from soracli.pipelines.dit_sheet import drift_rows, edit_rows, identity_rows, name_rows, obedience_rows, seam_rows
 from soracli.pipelines.evaluate_drift import DriftReport, evaluate_drift
 from soracli.pipelines.evaluate_edits import EditReport, evaluate_edits
+from soracli.pipelines.evaluate_identity import IdentityReport, evaluate_identity
 from soracli.pipelines.evaluate_names import NamesReport, evaluate_names
 from soracli.pipelines.evaluate_obedience import ObedienceReport, evaluate_obedience
 from soracli.pipelines.evaluate_seams import SeamReport, evaluate_seams
@@ -47,6 +49,7 @@ class DitReport:
         drift: Long videos, if asked for.
         seams: Videos made longer, connected and looped, if asked for.
         edits: Instructions followed, if asked for.
+        identity: Objects that were hidden, if asked for.
         picture: The picture of all videos, "" without one.
     """
 
@@ -60,6 +63,7 @@ class DitReport:
     drift: DriftReport | None
     seams: SeamReport | None
     edits: EditReport | None
+    identity: IdentityReport | None
     picture: str
 
 
@@ -75,6 +79,7 @@ def evaluate_dit(
     seams: int = 0,
     seam_clips: Sequence[Path] = (),
     edits: int = 0,
+    identity: int = 0,
     seed: int = 0,
     judge: Path | None = None,
     judge_scenes: int = JUDGE_SCENES,
@@ -98,6 +103,7 @@ def evaluate_dit(
         seams: Videos of each verb (extend, extend backward, connect, loop) and material; 0 leaves them out.
         seam_clips: Manifests of clips that are materials beside the world.
         edits: Instruction edits; 0 leaves them out.
+        identity: Scenes of each group in which an object is hidden; 0 leaves them out.
         seed: Decides prompts, names and videos.
         judge: A judge's folder or run; None takes the model's own, or that which comes with sora.
         judge_scenes: Renders of one object that the judge is examined on; 0 leaves that out.
@@ -114,29 +120,30 @@ def evaluate_dit(
         ArtifactError: If there is no whole model, no judge, or the adapter is one of another model.
     """
     reporter = reporter or SilentReporter()
-    if not any((prompts, clips is not None, minutes, seams, edits)):
+    if not any((prompts, clips is not None, minutes, seams, edits, identity)):
         raise UsageError(
-            "nothing to evaluate: give --prompts N, --clips MANIFEST, --minutes N, --seams N or --edits N, N from 1 on"
+            "nothing to evaluate: give --prompts N, --clips MANIFEST, --minutes N, --seams N, --edits N or --identity "
+            "N, N from 1 on"
         )
     if sliding_windows and not minutes:
         raise UsageError("--sliding-window says what minutes are compared with: give --minutes N too")
     if seam_clips and not seams:
         raise UsageError("--seam-clips says what seams are measured on: give --seams N too")
-    if adapter is not None and (seams or edits):
+    if adapter is not None and (seams or edits or identity):
         raise UsageError(
-            "extend, connect, loop and edit take no adapter: leave out --seams and --edits, or merge it first with "
-            "sora dit merge"
+            "extend, connect, loop and edit take no adapter: leave out --seams, --edits and --identity, or merge it "
+            "first with sora dit merge"
         )
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"the picture is a .png, got {picture.name!r}; try {picture.stem}.png")
     place = choose_device(device)
-    judge_folder = find_judge(judge, model) if prompts or minutes or edits else None
+    judge_folder = find_judge(judge, model) if prompts or minutes or edits or identity else None
     judges = None if judge_folder is None else load_judge(judge_folder, place)
     maker = maker or open_model(model, place, adapter)
     if edits and maker.verbs.edit is None:
         raise UsageError(f"{model} was not trained to follow instructions: leave out --edits")
     rows: list[MarkedRow] = []
-    obedience = named = drift = seam_report = edited = None
+    obedience = named = drift = seam_report = edited = kept = None
     if judges is not None and prompts:
         obedience, shown = evaluate_obedience(
             maker,
@@ -183,6 +190,9 @@ def evaluate_dit(
             through_vae=maker.decode_again,
         )
         rows += edit_rows(edited, shown)
+    if judges is not None and identity:
+        kept, shown = evaluate_identity(maker, judges, count=identity, seed=seed, device=place, reporter=reporter)
+        rows += identity_rows(kept, shown)
     if picture is not None:
         write_marked_sheet(picture, rows)
     return DitReport(
@@ -196,6 +206,7 @@ def evaluate_dit(
         drift=drift,
         seams=seam_report,
         edits=edited,
+        identity=kept,
         picture="" if picture is None else str(picture),
     )
 

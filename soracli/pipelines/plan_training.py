@@ -91,7 +91,8 @@ def open_cluster(
     """
     if gpu == CPU:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        rate = product_rate(dict.fromkeys(cost.products, 1), torch.float32, torch.device("cpu"))
+        dtype = torch.bfloat16 if cost.half else torch.float32
+        rate = product_rate(dict.fromkeys(cost.products, 1), dtype, torch.device("cpu"))
         return Cluster(
             f"this machine's processor, {torch.get_num_threads()} threads", 1, rate, memory, utilisation, price
         )

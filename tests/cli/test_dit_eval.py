@@ -25,6 +25,7 @@ from soracli.pipelines.evaluate_drift import (
     sliding_name,
 )
 from soracli.pipelines.evaluate_edits import MADE, TRUE, EditReport
+from soracli.pipelines.evaluate_identity import IdentityReport
 from soracli.pipelines.evaluate_names import NameShares, NamesReport
 from soracli.pipelines.evaluate_obedience import GROUPS, SOURCES, ObedienceReport
 from soracli.pipelines.evaluate_seams import SeamFigures, SeamReport
@@ -57,6 +58,10 @@ _SEAMS = SeamFigures(
     kept_in_file=wilson_share(7, 8),
 )
 _ANSWERS = {name: wilson_share(30, 40) for name in ("changed", "kept", "both", "ground")}
+_IDENTITY = {
+    "generated": {"inside": {"seen again": wilson_share(3, 4), "kept": wilson_share(2, 4)}, "beyond": {}},
+    "renders": {"inside": {"seen again": wilson_share(4, 4)}, "beyond": {"seen again": wilson_share(1, 4)}},
+}
 _EDITED = {MADE: dict(_ANSWERS), TRUE: {**_ANSWERS, "changed": wilson_share(39, 40)}}
 
 
@@ -88,6 +93,7 @@ def _report() -> DitReport:
         ),
         seams=SeamReport([], [_SEAMS], "steps at seams"),
         edits=EditReport([], _EDITED, {source: {"colour": wilson_share(5, 8)} for source in _EDITED}, "instructions"),
+        identity=IdentityReport([], _IDENTITY, {"inside": 0.125}, "hidden and back"),
         picture="",
     )
 
@@ -120,7 +126,10 @@ def test_tables_and_protocols(capsys: pytest.CaptureFixture[str]) -> None:
     assert table["0-5"].split()[1:4] == ["0.100", "/", "0.100"] and table["0-5"].split()[-6:-3] == ["-", "/", "-"]
     protocols = [line for line in lines if line.startswith("protocol: ")]
     assert protocols[:3] == ["protocol: prompts and seeds", "protocol: names and clips", "protocol: first and last"]
-    assert protocols[3:] == ["protocol: steps at seams", "protocol: instructions"]
+    assert protocols[3:] == ["protocol: steps at seams", "protocol: instructions", "protocol: hidden and back"]
+    assert table["seen again"].split()[2:] == ["75.0", "[30-95]", "-", "100.0", "[51-100]", "25.0", "[5-70]"]
+    assert table["kept"].split()[1:] == ["50.0", "[15-85]", "-", "-", "-"] and "chance: inside 12.5" in lines
+    assert any("generated, beyond" in line and "renders, inside" in line for line in lines)
     shares = ["87.5", "[64-97]", "93.8", "[72-99]"], ["50.0", "[28-72]", "75.0", "[51-90]"]
     kept = ["100.0", "[68-100]", "87.5", "[53-98]"]
     assert table["film"].split() == ["film", "loop", "1.04", *shares[0], "2.35", "1.50", *shares[1], "7.00", *kept]
@@ -136,12 +145,14 @@ def test_options_go_to_the_pipeline(
     def pretend(model: Path, **given: Any) -> DitReport:
         given.pop("reporter")
         calls.append({"model": model, **given})
-        return replace(_report(), names=None, drift=None, seams=None, edits=None)
+        return replace(_report(), names=None, drift=None, seams=None, edits=None, identity=None)
 
     monkeypatch.setattr(module, "evaluate_dit", pretend)
     Path("mine").mkdir()
     words = "--prompts 8 --seconds 2s --clips c.jsonl --emoji 4 --minutes 2 --seed 9 --out a.png --judge j --device cpu"
-    words += " --adapter a --seams 3 --seam-clips f.jsonl --seam-clips g.jsonl --edits 5 --sliding-window 8"
+    words += (
+        " --adapter a --seams 3 --seam-clips f.jsonl --seam-clips g.jsonl --edits 5 --identity 6 --sliding-window 8"
+    )
     assert main(["dit", "eval", "mine", *words.split(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["obedience"]["shares"]["generated"]["all"]["motion"]["right"] == 50 and answer["drift"] is None
@@ -158,6 +169,7 @@ def test_options_go_to_the_pipeline(
         "seams": 3,
         "seam_clips": [Path("f.jsonl"), Path("g.jsonl")],
         "edits": 5,
+        "identity": 6,
         "seed": 9,
         "judge": Path("j"),
         "adapter": Path("a"),
@@ -165,7 +177,7 @@ def test_options_go_to_the_pipeline(
         "picture": Path("a.png"),
     }
     defaults = {"prompts": 64, "seconds": 4.0, "clips": None, "names": 32, "minutes": 0, "seed": 0, "judge": None}
-    defaults |= {"adapter": None, "seams": 0, "seam_clips": (), "edits": 0, "sliding_windows": ()}
+    defaults |= {"adapter": None, "seams": 0, "seam_clips": (), "edits": 0, "identity": 0, "sliding_windows": ()}
     assert calls[1] == {"model": Path("mine"), "device": "auto", "picture": None, **defaults}
 
 

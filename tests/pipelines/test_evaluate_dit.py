@@ -39,7 +39,7 @@ def test_a_report_is_whole_and_repeats_itself(model: Path) -> None:
     assert values["judge_hash"] == read_record(model / "judge", "judge")["hash"]
     assert values["settings"]["model"] == read_record(model / "dit", "dit")["hash"]
     assert values["settings"]["num_steps"] == 2 and values["names"] is values["drift"] is None
-    assert values["seams"] is values["edits"] is None
+    assert values["seams"] is values["edits"] is values["identity"] is None
     first, second = values["obedience"]["prompts"]
     assert (first["seed"], first["style"], second["seed"], second["style"]) == (3, "short", 4, "long")
     assert set(first["answers"]) == {"generated", "renders", "renders through the VAE"}
@@ -96,6 +96,20 @@ def test_verbs_are_measured(workspace: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert picture.height > 2 * 96
 
 
+def test_what_was_hidden_is_in_the_report(workspace: Path) -> None:
+    """A model with a window of some seconds, which extends what it is given as the command does."""
+    tiny = save_tiny_model(workspace / "remembers", window=6)
+    report = evaluate_dit(tiny, prompts=0, identity=2, seed=1, device="cpu", picture=Path("hidden.png"))
+    assert report.identity is not None and report.seams is report.obedience is None
+    assert report.judge == str(tiny / "judge")
+    assert [case.group for case in report.identity.cases] == ["inside"] * 2 + ["beyond"] * 2
+    assert [case.hidden_by for case in report.identity.cases] == ["view", "object"] * 2
+    assert list(report.identity.shares) == ["generated", "renders", "renders through the VAE"]
+    json.dumps(asdict(report))
+    with Image.open("hidden.png") as picture:
+        assert picture.height > 4 * 96
+
+
 def test_what_is_refused(model: Path) -> None:
     with pytest.raises(UsageError, match="nothing to evaluate"):
         evaluate_dit(model, prompts=0)
@@ -103,8 +117,10 @@ def test_what_is_refused(model: Path) -> None:
         evaluate_dit(model, picture=Path("x.jpg"))
     with pytest.raises(UsageError, match="was not trained to follow instructions: leave out --edits"):
         evaluate_dit(model, prompts=0, edits=1, device="cpu")
-    with pytest.raises(UsageError, match="take no adapter: leave out --seams and --edits"):
+    with pytest.raises(UsageError, match="take no adapter: leave out --seams, --edits and --identity"):
         evaluate_dit(model, prompts=0, seams=1, adapter=Path("a"), device="cpu")
+    with pytest.raises(UsageError, match="take no adapter"):
+        evaluate_dit(model, prompts=0, identity=1, adapter=Path("a"), device="cpu")
     with pytest.raises(UsageError, match="give --minutes N too"):
         evaluate_dit(model, sliding_windows=[4], device="cpu")
     with pytest.raises(UsageError, match="give --seams N too"):

@@ -20,7 +20,7 @@ from tests.pipelines.runs import GAME, dit_recipe, make_cache, vae_recipe
 
 COST = TrainingCost(
     parameters={"dit": 10}, unit="tokens", units=5.0, batch=12.0, shares=12, parts=1, flops=6e12, steps=7200,
-    fixed={"weights": 10**9}, activations=5e8, products=((8, 8, 8),), left_out=(),
+    fixed={"weights": 10**9}, activations=5e8, products=((8, 8, 8),), left_out=(), half=False,
 )  # fmt: skip
 
 

@@ -23,12 +23,12 @@ SIDE = 32
 JUDGE = JudgeConfig(side=32, num_frames=5, seconds_between=0.125, widths=(8, 8, 8), scene_width=8, track_width=8)
 
 
-def save_tiny_model(folder: Path, **changes: Any) -> Path:
-    """A model folder with a judge in it; ``changes`` are the DiT's."""
+def save_tiny_model(folder: Path, window: int = 4, **changes: Any) -> Path:
+    """A model folder with a judge in it, that remembers so many latents; ``changes`` are the DiT's."""
     save_vae(folder / "vae", tiny_vae(), torch.zeros(4), torch.ones(4), {})
     spec = load_vae(folder)[1]
     tokenizer = train_tokenizer(["a red ball"], 300)
-    defaults = {"fps": FPS, "size": [SIDE, SIDE], "first_block": 2, "block": 2, "window": 4, "num_steps": 2}
+    defaults = {"fps": FPS, "size": [SIDE, SIDE], "first_block": 2, "block": 2, "window": window, "num_steps": 2}
     dit, config = tiny_dit(**changes), DIT.model_copy(update=changes)
     save_dit(folder, dit.state_dict(), config, tiny_text(), tokenizer, spec, {"defaults": defaults})
     torch.manual_seed(3)
