@@ -4,8 +4,8 @@ r"""A plan beside a run: memory and time that `sora plan --gpu cpu` counts, and 
         --set 'frames.shapes=[{num_frames = 9, crop = 64, batch_size = 4}]'
     python benchmarks/plan_and_run.py dit nano/dit --latents runs/nano/latents --vae runs/nano/vae --steps 2
 
-Memory is the highest resident size of the process less that after everything is imported. Time is that of the last step;
-it means nothing on a machine that does other things at once, and is left out with --busy.
+Memory is the highest resident size of the process less that after everything is imported. Time is that of the last
+step; it means nothing on a machine that does other things at once, and is left out with --busy.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def count_vae(recipe: VaeTrainRecipe, *, half: bool) -> TrainingCost:
     with torch.device("meta"):
         vae = build_vae(with_quantiser(recipe.vae, recipe.quantiser))
         critic = PatchDiscriminator(recipe.discriminator) if recipe.adversary.weight else None
-    flops, products = 0.0, {}
+    flops = 0.0
+    products: dict[tuple[int, int, int], int] = {}
     for shape, steps in _steps_of_shapes(recipe):
         operations = _operations(vae, critic, shape)
         flops += operations.total * shape.batch_size * steps / recipe.loop.steps

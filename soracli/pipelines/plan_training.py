@@ -18,6 +18,7 @@ from soracli.pipelines.recipes import DitTrainRecipe, VaeTrainRecipe
 from soracli.recipe.find import find_recipe, list_recipes
 from soracli.recipe.load import load_recipe
 from soracli.recipe.section import Section
+from soracli.training.config import Precision
 from soracli.training.device import product_dtype
 from soracli.training.gpus import find_gpu
 from soracli.training.utilisation import product_rate
@@ -100,7 +101,7 @@ def open_cluster(
     return Cluster(kind.name, nodes * gpus, kind.rate, kind.memory, utilisation, price)
 
 
-def _is_half(precision: str, gpu: str) -> bool:
+def _is_half(precision: Precision, gpu: str) -> bool:
     if gpu == CPU:
         return product_dtype(precision, torch.device("cpu")) == torch.bfloat16
     return precision != "float32"

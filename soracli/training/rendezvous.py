@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from soracli.training.ranks import RankPlace
 
@@ -27,7 +27,7 @@ _LONGEST = 4096
 
 
 @contextmanager
-def meeting(place: RankPlace, timeout: datetime.timedelta) -> Iterator[dist.TCPStore]:
+def meeting(place: RankPlace, timeout: datetime.timedelta) -> Iterator[TCPStore]:
     """While open, the store by which these ranks find one another.
 
     Args:
@@ -38,11 +38,11 @@ def meeting(place: RankPlace, timeout: datetime.timedelta) -> Iterator[dist.TCPS
         OSError: If rank 0 finds no free port, or another rank does not find it in time.
     """
     if place.rank > 0:
-        yield dist.TCPStore(place.address, _ask(place, timeout), is_master=False, timeout=timeout)
+        yield TCPStore(place.address, _ask(place, timeout), is_master=False, timeout=timeout)
         return
     with _listen(place) as server:
         # The store's own port is any that is free.
-        store = dist.TCPStore(place.address, 0, is_master=True, wait_for_workers=False, timeout=timeout)
+        store = TCPStore(place.address, 0, is_master=True, wait_for_workers=False, timeout=timeout)
         told = json.dumps({"sora": place.name, "port": store.port}).encode() + b"\n"
         threading.Thread(target=_tell, args=(server, told), daemon=True).start()
         try:
