@@ -95,7 +95,8 @@ def learn(
     average_gradients(model.parameters(), world, weight=total_weight)
     error, weight = torch.cat([part.error for part in done]), torch.cat([part.weight for part in done])  # 2 (Ln,)
     apart = sum(float(part.weight.sum()) * part.apart for part in done)
-    total, count, apart = all_mean([float((weight * error).sum()), float(weight.sum()), apart], world)
+    length = float(sum(len(tokens.order) for tokens, _ in batch))
+    total, count, apart, length = all_mean([float((weight * error).sum()), float(weight.sum()), apart, length], world)
     conditions = torch.cat(told)  # (Ln, 3)
     figures = {"loss": total / count, **_by_noise(error, conditions[:, 0], world)}
     if isinstance(recipe, DitDistillRecipe):
@@ -104,7 +105,7 @@ def learn(
     report = state.optimiser.step(state.step, recipe.loop.steps, figures["loss"])
     if report.applied:
         state.average()
-    return {**figures, "tokens": float(sum(len(tokens.order) for tokens, _ in batch)), **report.figures()}
+    return {**figures, "tokens": float(round(length * world.size)), **report.figures()}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class LastWords:
         self._rank, self._others = rank, [other for other in range(size) if other != rank]
         self._living = self._others
         self._places: dict[int, str] = {}
+        self._answers = True
         self._store.set(f"place {rank}", f"process {os.getpid()} on {socket.gethostname()}")
 
     def learn_places(self) -> None:
@@ -77,14 +78,16 @@ class LastWords:
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         asking.join(PATIENCE + 1)
+        self._answers = not asking.is_alive()
         return dict(found)
 
     def cause(self, error: BaseException) -> SoraError:
         """What to tell people in place of a broken transfer: the first failure of another rank, or who is silent."""
         found = {rank: json.loads(text) for rank, text in self._read("words", self._others).items()}
         self._living = list(found)
-        with suppress(RuntimeError):
-            self._store.set(f"done {self._rank}", "")
+        if self._answers:  # else a question is still open, and a store takes one at a time
+            with suppress(RuntimeError):
+                self._store.set(f"done {self._rank}", "")
         causes = sorted((words["time"], rank) for rank, words in found.items() if not words["echo"])
         if causes:
             rank = causes[0][1]
