@@ -16,13 +16,13 @@ def test_train_hands_on_what_was_said(
 ) -> None:
     calls: list[dict[str, Any]] = []
 
-    def stand_in(loaded: Any, *, out: Path, device: str, reporter: object) -> Path:
-        calls.append({"steps": loaded.recipe.loop.steps, "out": out, "device": device})
+    def stand_in(loaded: Any, *, out: Path, device: str, fork_of: Path | None, reporter: object) -> Path:
+        calls.append({"steps": loaded.recipe.loop.steps, "out": out, "device": device, "fork_of": fork_of})
         return out
 
     monkeypatch.setattr("soracli.pipelines.train_judge.train_judge", stand_in)
     assert main(["judge", "train", "--set", "loop.steps=7", "--device", "cpu", "--json"]) == 0
-    assert calls == [{"steps": 7, "out": Path("runs/nano/judge"), "device": "cpu"}]
+    assert calls == [{"steps": 7, "out": Path("runs/nano/judge"), "device": "cpu", "fork_of": None}]
     assert json.loads(capsys.readouterr().out) == {"run": "runs/nano/judge", "model": "runs/nano/judge/model"}
 
 

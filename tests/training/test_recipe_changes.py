@@ -22,10 +22,11 @@ def test_others_are_refused_by_key_with_both_values():
     new = {"kind": "dit.train", "loop": {"steps": 20, "seed": 1}, "dit": {"depth": 4, "patch": [1, 1, 1], "qk": True}}
     with pytest.raises(RecipeError) as caught:
         check_recipe_unchanged(OLD, new, HARMLESS_CHANGES, "runs/a")
+    ways = "set it back, choose another --out, or begin a new run with its last checkpoint by --fork NEWRUN"
     assert caught.value.problems == (
-        "runs/a began with dit.patch = [1, 2, 2], now [1, 1, 1]: set it back or choose another --out",
-        "runs/a began with dit.qk = absent, now true: set it back or choose another --out",
-        "runs/a began with loop.seed = 0, now 1: set it back or choose another --out",
+        f"runs/a began with dit.patch = [1, 2, 2], now [1, 1, 1]: {ways}",
+        f"runs/a began with dit.qk = absent, now true: {ways}",
+        f"runs/a began with loop.seed = 0, now 1: {ways}",
     )
 
 
