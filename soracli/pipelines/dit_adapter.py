@@ -58,7 +58,7 @@ def check_adapters(recipe: DitTrainRecipe, init: Path | None, channels: int, fro
 
 
 def averaged_model(state: TrainState, averaged: nn.Module | None, recipe: DitTrainRecipe, channels: int) -> DiTWithText:
-    """The averaged weights (``state.whole_average()``) as a model without adapters: they are added to what they adapt."""
+    """``state.whole_average()`` as a model without adapters: they are added to what they adapt."""
     assert isinstance(averaged, DiTWithText)
     if not recipe.lora.rank:
         return averaged

@@ -1,4 +1,4 @@
-"""A training of a DiT before its first step: the model, its averages and its optimiser, on each rank or between ranks."""
+"""A training of a DiT before its first step: model, averages and optimiser, on each rank or between ranks."""
 
 from __future__ import annotations
 
