@@ -132,7 +132,7 @@ def part_loss(
 ) -> PartLoss:
     """What one part costs; ``twice``: the model sees its own estimates."""
     flow = recipe.flow
-    with mixed_precision(recipe.loop.precision, world.device):
+    with mixed_precision(recipe.loop.precision, world.device, keeps_copies=recipe.shard_ranks == 1):
         estimates = own_estimates(model, tokens, flow.objective) if twice else None
         predictions, states = model.look(tokens, estimates, _dispersive_block(flow, recipe.dit.depth))
     error = (predictions.float() - targets).square().mean(-1)  # (Ln,)

@@ -12,6 +12,7 @@ other samples, but none may be left out for what a rank's samples are like.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from soracli.training.checkpoint_pieces import Join, joined
 from soracli.training.distributed import World
@@ -79,7 +80,7 @@ class Sharding:
     def from_rows(self, rows: Tensor, count: int) -> DTensor:
         """A tensor of ``count`` rows of which this rank holds some."""
         shape = torch.Size((count, *rows.shape[1:]))
-        placements = _placements(self.mesh)
+        placements = [Replicate()] * (self.mesh.ndim - 1) + [Shard(0)]
         stride = torch.empty(shape, device="meta").stride()
         return DTensor.from_local(rows, self.mesh, placements, run_check=False, shape=shape, stride=stride)
 
@@ -112,6 +113,8 @@ def shard(units: Iterable[nn.Module], sharding: Sharding, entrances: Sequence[st
         sharding: Who holds what.
         entrances: Names of methods by which a unit that has them is entered, too.
     """
+    # Blocks leave keys that are views; nothing here is changed in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for unit in units:
         fully_shard(unit, mesh=sharding.mesh, reshard_after_forward=True)
         for name in entrances:
@@ -154,9 +157,3 @@ def gather_module(module: nn.Module, empty: nn.Module, sharding: Sharding) -> nn
 def local_of(tensor: Tensor) -> Tensor:
     """The rows of a tensor that this rank holds: of a plain one all of it; memory is shared."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def _placements(mesh: DeviceMesh) -> list[Any]:
-    from torch.distributed.tensor import Replicate
-
-    return [Replicate()] * (mesh.ndim - 1) + [Shard(0)]

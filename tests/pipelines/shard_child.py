@@ -1,9 +1,9 @@
 """Tiny trainings of a DiT by several ranks, started by test_sharded_dit.py.
 
-Usage: python -m tests.pipelines.shard_child FOLDER < RUNS; FOLDER holds ``vae`` and ``latents``, RUNS is JSON: a list of
-``{"name": ..., "turns": [[ranks, [changes of the recipe]], ...]}``. The turns of a run go on in ``FOLDER/name`` one after
-another; what ranks said is in ``FOLDER/name.rank0`` and so on. A line of JSON with their exit codes comes for each run.
-Ranks are forks, so that torch is imported once; they leave as the command line does.
+Usage: python -m tests.pipelines.shard_child FOLDER < RUNS; FOLDER holds ``vae`` and ``latents``, RUNS is JSON: a list
+of ``{"name": ..., "turns": [[ranks, [changes of the recipe]], ...]}``. The turns of a run go on in ``FOLDER/name`` one
+after another; what ranks said is in ``FOLDER/name.rank0`` and so on. A line of JSON with their exit codes comes for
+each run. Ranks are forks, so that torch is imported once; they leave as the command line does.
 """
 
 from __future__ import annotations
