@@ -91,7 +91,7 @@ def count(
             recipe,
             inside / _SAMPLES * a_rank,
             half=recipe.loop.precision != "float32",
-            pieces=sharing_ranks(recipe.shard_ranks, ranks),
+            num_slices=sharing_ranks(recipe.shard_ranks, ranks),
         ),
         flops=flops,
         seconds=seconds,

@@ -58,7 +58,7 @@ def count_dit(
     samples, most = recipe.samples, recipe.samples.max_tokens
     batch = samples.sequences * most / inside if most else float(samples.batch_size)
     model = nn.ModuleDict({"dit": dit, "text": text})
-    memory = count_memory(model, recipe, inside, half=half, pieces=sharing_ranks(recipe.shard_ranks, ranks))
+    memory = count_memory(model, recipe, inside, half=half, num_slices=sharing_ranks(recipe.shard_ranks, ranks))
     passes = 3 + recipe.checkpoint_activations + recipe.flow.self_conditioning + recipe.teacher_passes
     fixed = {"weights": memory.weights, "gradients": memory.gradients, "optimiser": memory.optimiser}
     fixed |= {"average": memory.average, "teacher": memory.teacher, "gathered": memory.gathered}

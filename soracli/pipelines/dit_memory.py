@@ -56,7 +56,7 @@ class TrainingMemory:
 
 
 def count_memory(
-    model: nn.Module, recipe: DitTrainRecipe, tokens: float, *, half: bool, pieces: int = 1
+    model: nn.Module, recipe: DitTrainRecipe, tokens: float, *, half: bool, num_slices: int = 1
 ) -> TrainingMemory:
     """Count what a training needs.
 
@@ -65,18 +65,20 @@ def count_memory(
         recipe: Which optimiser, whether activations are kept.
         tokens: In one device's sequence; without joint text those of video.
         half: Whether matrices are multiplied in bfloat16.
-        pieces: Ranks that hold weights, gradients, averages and the optimiser's state between them; the first has most.
+        num_slices: Ranks that hold weights, gradients, averages and the optimiser's state between them; the first has most.
     """
     whole = sum(parameter.numel() for parameter in model.parameters())
-    count = _held(model.parameters(), pieces)
+    count = _held(model.parameters(), num_slices)
     parts = build_optimiser(model.named_parameters(), recipe.optimiser, ("*embed*", "final*")).parts
-    trained = {name: sum(_held(group["params"], pieces) for group in part.param_groups) for name, part in parts.items()}
+    trained = {
+        name: sum(_held(group["params"], num_slices) for group in part.param_groups) for name, part in parts.items()
+    }
     config = recipe.dit
     of_block, outside = kept_by_token(config, half)
     inputs = 4 * config.hidden_size * config.depth  # float32
     a_token = outside + (inputs + of_block if recipe.checkpoint_activations else of_block * config.depth)
     block, outside_blocks = _units(model)
-    copied = block + outside_blocks if pieces > 1 and recipe.checkpoint_activations else whole
+    copied = block + outside_blocks if num_slices > 1 and recipe.checkpoint_activations else whole
     return TrainingMemory(
         weights=4 * count + (2 * copied if half else 0),
         gradients=4 * count,
@@ -85,13 +87,13 @@ def count_memory(
         activations=round(a_token * tokens),
         teacher=4 * whole if recipe.teacher_passes else 0,
         # A block with the next one, its gradients and what of them travels; and all the time what is in no block.
-        gathered=4 * (4 * block + 2 * outside_blocks) if pieces > 1 else 0,
+        gathered=4 * (4 * block + 2 * outside_blocks) if num_slices > 1 else 0,
     )
 
 
-def _held(weights: Iterable[Tensor], pieces: int) -> int:
+def _held(weights: Iterable[Tensor], num_slices: int) -> int:
     """Numbers of weights in the rows of the first of several ranks."""
-    return sum(rows_of(len(weight), pieces, 0)[1] * weight[:1].numel() for weight in weights)
+    return sum(rows_of(len(weight), num_slices, 0)[1] * weight[:1].numel() for weight in weights)
 
 
 def _units(model: nn.Module) -> tuple[int, int]:

@@ -49,7 +49,7 @@ class DitPlan:
             and twice that back (once for adapters), and once more where activations are computed again; and what makes
             the targets of few-step models.
         memory: What it needs on one device, if that has the whole batch.
-        pieces: Ranks that hold the weights between them then, one of which that device is; with ``shard_ranks = 0``
+        num_slices: Ranks that hold the weights between them then, one of which that device is; with ``shard_ranks = 0``
             the ranks there are.
         device: Where it would compute.
         out: The run folder.
@@ -69,7 +69,7 @@ class DitPlan:
     left_out: float
     flops: float
     memory: TrainingMemory
-    pieces: int
+    num_slices: int
     device: str
     out: str
     resumes: bool
@@ -119,7 +119,7 @@ def plan_dit(
     passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations + recipe.flow.self_conditioning
     passes += recipe.teacher_passes
     found = rank_place(os.environ)
-    pieces = recipe.shard_ranks or (found.size if found else 1)
+    num_slices = recipe.shard_ranks or (found.size if found else 1)
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -138,9 +138,9 @@ def plan_dit(
             recipe,
             inside * shares,
             half=product_dtype(recipe.loop.precision, place) == torch.bfloat16,
-            pieces=pieces,
+            num_slices=num_slices,
         ),
-        pieces=pieces,
+        num_slices=num_slices,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),

@@ -10,7 +10,7 @@
 A checkpoint is written to ``step_N.part``, synced, and renamed: what has its final name is whole. It is read only if
 every hash agrees, because safetensors (and every other format) loads flipped bytes without a word. Order is by step
 number, never by file times. Nothing is ever unpickled. Where ranks hold tensors between them a part is several files,
-each with its rows (``soracli.training.checkpoint_pieces``); ``soracli.training.shared_checkpoint`` writes those.
+each with its rows (``soracli.training.checkpoint_slices``); ``soracli.training.shared_checkpoint`` writes those.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import apply_umask, sha256_file, sync_folder
 from soracli.core.json_text import parse_json
-from soracli.training.checkpoint_pieces import Join, files_by_part, is_piece, joined, read_part
+from soracli.training.checkpoint_slices import Join, files_by_part, is_slice, joined, read_part
 
 FORMAT = 2
 """Newest format that is read: 2 has parts of several files. A checkpoint says the oldest that has what it needs."""
@@ -174,7 +174,7 @@ def finish_checkpoint(
     draft, final = draft_folder(folder, step), final_folder(folder, step)
     (draft / "state.json").write_text(state_text, encoding="utf-8")
     files = {**files, "state.json": _synced(draft / "state.json")}
-    number = 2 if any(map(is_piece, files)) else 1
+    number = 2 if any(map(is_slice, files)) else 1
     record = {"kind": "sora training checkpoint", "format": number, "step": step, "files": dict(sorted(files.items()))}
     (draft / "manifest.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     _sync(draft / "manifest.json")

@@ -134,10 +134,10 @@ def sharing_ranks(wanted: int, size: int) -> int:
     return wanted or size
 
 
-def rows_of(count: int, pieces: int, piece: int) -> tuple[int, int]:
+def rows_of(count: int, num_slices: int, index: int) -> tuple[int, int]:
     """First and last (exclusive) of the rows that one of several ranks holds, as FSDP cuts: the last may have fewer."""
-    each = -(-count // pieces)
-    return min(count, piece * each), min(count, (piece + 1) * each)
+    each = -(-count // num_slices)
+    return min(count, index * each), min(count, (index + 1) * each)
 
 
 def work_share(environ: Mapping[str, str]) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 A unit (a block, or all that is in none) is gathered whole just before it is computed, forward and back, and let go
 after it; its gradients are averaged over all ranks as soon as they are there, and each rank keeps those of its rows.
-The optimiser and the averages of the weights then work on rows. If fewer than all ranks hold the weights, the others
-are copies of them (HSDP): rows travel within a group, and gradients between groups besides.
+The optimiser and the averages of the weights then work on rows. If fewer than all ranks hold the weights, the other
+groups of as many are replicas (HSDP): rows travel within a group, and gradients between groups besides.
 
 On every rank the same weights must have gradients at a step, or the ranks would wait for each other: layers may see
 other samples, but none may be left out for what a rank's samples are like.
@@ -23,7 +23,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from soracli.training.checkpoint_pieces import Join, joined
+from soracli.training.checkpoint_slices import Join, joined
 from soracli.training.distributed import World
 from soracli.training.ranks import rows_of, sharing_ranks
 
@@ -34,26 +34,26 @@ class Sharding:
 
     Attributes:
         world: All ranks.
-        mesh: The ranks by what they hold, ``(shard,)`` or ``(copy, shard)``.
+        mesh: The ranks by what they hold, ``(shard,)`` or ``(replica, shard)``.
     """
 
     world: World
     mesh: DeviceMesh
 
     @property
-    def pieces(self) -> int:
-        """How many ranks hold one copy of everything between them."""
+    def num_slices(self) -> int:
+        """How many ranks hold everything between them."""
         return self.mesh.size(self.mesh.ndim - 1)
 
     @property
-    def piece(self) -> int:
+    def own_slice(self) -> int:
         """Which rows this rank holds, from 0."""
-        return self.world.rank % self.pieces
+        return self.world.rank % self.num_slices
 
     @property
-    def copy(self) -> int:
-        """Which copy this rank holds a piece of, from 0."""
-        return self.world.rank // self.pieces
+    def replica(self) -> int:
+        """Which group of ranks that hold everything this one is in, from 0."""
+        return self.world.rank // self.num_slices
 
     def own_rows(self, plain: Collection[str] = ()) -> Join:
         """What this rank reads of a checkpoint: its rows, as tensors that are held between ranks.
@@ -68,7 +68,7 @@ class Sharding:
             if name in plain or not shape:
                 return joined(name, files)
             lengths = [part.get_shape()[0] for part in slices]
-            first, last = rows_of(sum(lengths), self.pieces, self.piece)
+            first, last = rows_of(sum(lengths), self.num_slices, self.own_slice)
             rows, before = [], 0
             for part, length in zip(slices, lengths, strict=True):
                 rows.append(part[min(max(first - before, 0), length) : min(max(last - before, 0), length)])
@@ -95,13 +95,13 @@ def open_sharding(world: World, shard_ranks: int) -> Sharding | None:
     Raises:
         UsageError: As ``sharing_ranks``.
     """
-    pieces = sharing_ranks(shard_ranks, world.size)
-    if pieces == 1:
+    num_slices = sharing_ranks(shard_ranks, world.size)
+    if num_slices == 1:
         return None
-    ranks = torch.arange(world.size).view(-1, pieces)
+    ranks = torch.arange(world.size).view(-1, num_slices)
     if len(ranks) == 1:
         return Sharding(world, DeviceMesh(world.device.type, ranks[0], mesh_dim_names=("shard",)))
-    return Sharding(world, DeviceMesh(world.device.type, ranks, mesh_dim_names=("copy", "shard")))
+    return Sharding(world, DeviceMesh(world.device.type, ranks, mesh_dim_names=("replica", "shard")))
 
 
 def shard(units: Iterable[nn.Module], sharding: Sharding, entrances: Sequence[str] = ()) -> None:
@@ -140,7 +140,7 @@ def gather_module(module: nn.Module, empty: nn.Module, sharding: Sharding) -> nn
         empty: Its ``empty_copy``.
         sharding: Who holds what; all ranks call this together.
     """
-    if sharding.copy:
+    if sharding.replica:
         return None
     whole: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():

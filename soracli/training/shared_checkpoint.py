@@ -23,7 +23,7 @@ from soracli.training.checkpoint import (
     remove_draft,
     write_parts,
 )
-from soracli.training.checkpoint_pieces import piece_name
+from soracli.training.checkpoint_slices import slice_name
 from soracli.training.distributed import all_mean, on_all, on_main
 from soracli.training.sharding import Sharding
 
@@ -44,7 +44,7 @@ def save_shared_checkpoint(
         parts: Tensors by part and name, of which ranks hold rows; whole ones are those of rank 0.
         state: JSON values; those of rank 0 are written.
         keep: Complete checkpoints to keep.
-        sharding: Who holds what; of several copies the first writes.
+        sharding: Who holds what; of several replicas the first writes.
 
     Returns:
         The folder of the checkpoint.
@@ -52,9 +52,9 @@ def save_shared_checkpoint(
     Raises:
         MachineError: On every rank, if the disk is too full or a rank cannot write.
     """
-    world, writes = sharding.world, sharding.copy == 0
+    world, writes = sharding.world, sharding.replica == 0
     own = {
-        piece_name(name, sharding.piece, sharding.pieces): held_rows(tensors, sharding)
+        slice_name(name, sharding.own_slice, sharding.num_slices): held_rows(tensors, sharding)
         for name, tensors in (parts.items() if writes else ())
     }
     state_text = json.dumps(state, allow_nan=False, indent=1)
@@ -92,6 +92,6 @@ def held_rows(tensors: Mapping[str, Tensor], sharding: Sharding) -> dict[str, Te
             rows = tensor.to_local()
             if len(rows):
                 held[name] = rows
-        elif sharding.piece == 0:
+        elif sharding.own_slice == 0:
             held[name] = tensor
     return held

@@ -30,29 +30,29 @@ def each_on_one_rank(
         mesh: All ranks of it call this together; those along its last axis hold the rows.
     """
     axis = mesh.ndim - 1
-    group, pieces, piece = mesh.get_group(axis), mesh.size(axis), mesh.get_local_rank(axis)
-    owner = _owners(shapes, pieces)
-    owned = [[number for number, one in enumerate(owner) if one == rank] for rank in range(pieces)]
-    mine = owned[piece]
-    held = [[rows_of(shape[0], pieces, rank) for rank in range(pieces)] for shape in shapes]
+    group, num_slices, index = mesh.get_group(axis), mesh.size(axis), mesh.get_local_rank(axis)
+    owner = _owners(shapes, num_slices)
+    owned = [[number for number, one in enumerate(owner) if one == rank] for rank in range(num_slices)]
+    mine = owned[index]
+    held = [[rows_of(shape[0], num_slices, rank) for rank in range(num_slices)] for shape in shapes]
     counts = [[(last - first) * shape[1] for first, last in ends] for ends, shape in zip(held, shapes, strict=True)]
 
-    sent = [sum(counts[number][piece] for number in numbers) for numbers in owned]  # to each rank
-    received = [sum(counts[number][rank] for number in mine) for rank in range(pieces)]  # from each rank
+    sent = [sum(counts[number][index] for number in numbers) for numbers in owned]  # to each rank
+    received = [sum(counts[number][rank] for number in mine) for rank in range(num_slices)]  # from each rank
     outgoing = _joined([rows[number] for numbers in owned for number in numbers])
     incoming = outgoing.new_empty(sum(received))
     dist.all_to_all_single(incoming, outgoing, received, sent, group=group)
 
-    parts = incoming.split([counts[number][rank] for rank in range(pieces) for number in mine])
+    parts = incoming.split([counts[number][rank] for rank in range(num_slices) for number in mine])
     done = []
     for place, number in enumerate(mine):
         matrix = torch.cat(parts[place :: len(mine)]).view(*shapes[number])  # (m, n)
         done.append(function(matrix))
-    back = [done[place][slice(*held[n][rank])] for rank in range(pieces) for place, n in enumerate(mine)]
+    back = [done[place][slice(*held[n][rank])] for rank in range(num_slices) for place, n in enumerate(mine)]
     back_together = _joined(back) if back else incoming  # a rank may own none
     dist.all_to_all_single(outgoing, back_together, sent, received, group=group)
     order = [number for numbers in owned for number in numbers]
-    found = dict(zip(order, outgoing.split([counts[number][piece] for number in order]), strict=True))
+    found = dict(zip(order, outgoing.split([counts[number][index] for number in order]), strict=True))
     return [found[number].view_as(own) for number, own in enumerate(rows)]
 
 

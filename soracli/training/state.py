@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from soracli.core.errors import ArtifactError, NumericsError
 from soracli.training.checkpoint import load_latest, load_module, save_checkpoint
-from soracli.training.checkpoint_pieces import joined
+from soracli.training.checkpoint_slices import joined
 from soracli.training.config import LoopConfig
 from soracli.training.ema import average_name, build_averages, ema_tensors, load_ema
 from soracli.training.guard import Guard

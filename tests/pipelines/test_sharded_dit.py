@@ -15,6 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from soracli.core.errors import RecipeError
+from soracli.pipelines.recipes import CaptionTrainRecipe, JudgeTrainRecipe, VaeTrainRecipe
+from soracli.recipe.load import load_recipe
 from soracli.training.checkpoint import load_latest
 from tests.pipelines.runs import figures, make_cache
 from tests.pipelines.test_edit_pairs import add_edits
@@ -33,6 +36,7 @@ KINDS = {
     "windows": ("dit.attention=windows", "checkpoint_activations=true", "loop.ema_decays=[0.9, 0.5]"),
     "own estimates": ("dit.self_conditioned=true", "flow.self_conditioning=0.5", "optimiser.name=adamw"),
     "packed": ("samples.max_tokens=90", "samples.sequences=2", "accumulate=3", "samples.loss_weights=sample"),
+    "adamw": ("optimiser.name=adamw", "loop.ema_decay=0"),
     "clipped": ("optimiser.gradient_clip=0.01", "text.depth=2", "samples.token_drop=0.3"),
 }
 Runs = dict[str, list[list[int]]]
@@ -96,33 +100,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(folder: Path) -> Path:
     shown = ("loop.eval_every=2", "loop.sample_every=4", "sampling.num_steps=2")
     runs = {
-        "muon alone": [(1, (*MUON, *shown))],
-        "muon sharded": [(2, (*MUON, *shown, "shard_ranks=2"))],
-        "adamw alone": [(1, BASE)],
-        "adamw sharded": [(2, (*BASE, "shard_ranks=0"))],
+        "alone": [(1, (*MUON, *shown))],
+        "sharded": [(2, (*MUON, *shown, "shard_ranks=0"))],
     }
     codes = run_all(folder, runs)
     assert left_with(codes) == {0}, "\n".join(said(folder, name) for name in runs)
     return folder
 
 
-@pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_two_ranks_hold_what_one_holds(undisturbed: Path, name: str) -> None:
-    assert_alike(undisturbed, f"{name} sharded", f"{name} alone")
+def test_two_ranks_hold_what_one_holds(undisturbed: Path) -> None:
+    assert_alike(undisturbed, "sharded", "alone")
 
 
 def test_what_one_rank_does_with_the_model_is_done(undisturbed: Path) -> None:
     """Measured and shown on the way."""
-    assert len(figures(undisturbed / "muon sharded", "fixed_loss")) == 2
-    assert [path.name for path in (undisturbed / "muon sharded/samples").iterdir()] == ["step_00000004.png"]
+    assert len(figures(undisturbed / "sharded", "fixed_loss")) == 2
+    assert [path.name for path in (undisturbed / "sharded/samples").iterdir()] == ["step_00000004.png"]
 
 
 def test_each_rank_writes_its_rows(undisturbed: Path) -> None:
-    path = undisturbed / "muon sharded/checkpoints/step_00000004"
+    path = undisturbed / "sharded/checkpoints/step_00000004"
     files = {file.name: file.stat().st_size for file in path.glob("*.safetensors")}
     parts = ("ema", "model", "optimiser")
     assert files.keys() == {f"{part}-0000{number}-of-00002.safetensors" for part in parts for number in (1, 2)}
-    whole = (undisturbed / "muon alone/checkpoints/step_00000004/model.safetensors").stat().st_size
+    whole = (undisturbed / "alone/checkpoints/step_00000004/model.safetensors").stat().st_size
     assert 0.4 * whole < files["model-00002-of-00002.safetensors"] < 0.7 * whole
     assert json.loads((path / "manifest.json").read_text())["format"] == 2
     first, second = (load_file(path / f"model-0000{number}-of-00002.safetensors") for number in (1, 2))
@@ -132,6 +133,7 @@ def test_each_rank_writes_its_rows(undisturbed: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_is_never_stopped(undisturbed: Path) -> None:
     """To the last bit with the same ranks, and to rounding with others: 2, 1, 3, and two copies on 2 each."""
     sharded = (*MUON, "loop.eval_every=2", "loop.sample_every=4", "sampling.num_steps=2")
@@ -146,18 +148,19 @@ def test_stopped_and_gone_on_is_never_stopped(undisturbed: Path) -> None:
     }
     codes = run_all(undisturbed, runs)
     assert left_with(codes) == {0}, said(undisturbed, "by others")
-    one, other = undisturbed / "in turns", undisturbed / "muon sharded"
+    one, other = undisturbed / "in turns", undisturbed / "sharded"
     assert figures(one) == figures(other)
     for path in sorted([*(other / "checkpoints/step_00000004").iterdir(), *(other / "model").rglob("*.*")]):
         assert (one / path.relative_to(other)).read_bytes() == path.read_bytes(), path
     losses = figures(undisturbed / "by others")
-    assert losses == pytest.approx(figures(undisturbed / "muon alone"), rel=1e-5)
-    found, expected = (load_latest(undisturbed / run / "checkpoints") for run in ("by others", "muon alone"))
+    assert losses == pytest.approx(figures(undisturbed / "alone"), rel=1e-5)
+    found, expected = (load_latest(undisturbed / run / "checkpoints") for run in ("by others", "alone"))
     for part in ("model", "ema", "optimiser"):
         for key, tensor in expected.parts[part].items():  # type: ignore[union-attr]
             torch.testing.assert_close(found.parts[part][key], tensor, atol=1e-5, rtol=1e-4)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.row(5, 35)
 def test_a_rank_that_fails_while_all_write_leaves_the_older_checkpoint(folder: Path) -> None:
     changes = (*BASE, "shard_ranks=2", "loop.steps=6", "samples.batch_size=4")
@@ -182,6 +185,14 @@ def test_ranks_that_cannot_be_divided_are_refused(folder: Path) -> None:
     assert run_all(folder, {"three": [(2, (*BASE, "shard_ranks=3"))]}) == {"three": [[2, 2]]}
     assert "shard_ranks = 3 does not divide 2 ranks; what fits: 1, 2, or 0" in (folder / "three.rank1").read_text()
     assert not (folder / "three").exists()
+
+
+def test_other_kinds_of_training_have_no_such_key() -> None:
+    for kind in (VaeTrainRecipe, CaptionTrainRecipe, JudgeTrainRecipe):
+        with pytest.raises(RecipeError, match="shard_ranks"):
+            load_recipe(kind, None, ["shard_ranks=2"])
+        with pytest.raises(RecipeError, match="shard_ranks"):
+            load_recipe(kind, None, ["loop.shard_ranks=2"])
 
 
 @pytest.mark.slow

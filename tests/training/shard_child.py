@@ -117,7 +117,7 @@ def share_matrices(sharding: Sharding) -> bool:
     """Whether rows come back as if all matrices were here."""
     generator = torch.Generator().manual_seed(1)
     matrices = [torch.randn(shape, generator=generator) for shape in SHAPES]
-    ends = [rows_of(len(matrix), RANKS, sharding.piece) for matrix in matrices]
+    ends = [rows_of(len(matrix), RANKS, sharding.own_slice) for matrix in matrices]
     rows = [matrix[first:last] for matrix, (first, last) in zip(matrices, ends, strict=True)]
     calls = []
 
@@ -134,7 +134,11 @@ def run_rank(folder: Path) -> dict[str, Any]:
     """Everything one rank does."""
     with open_world("cpu", timeout_seconds=60) as world:
         sharding = open_sharding(world, 0)
-        assert sharding is not None and (sharding.pieces, sharding.piece, sharding.copy) == (RANKS, world.rank, 0)
+        assert sharding is not None and (sharding.num_slices, sharding.own_slice, sharding.replica) == (
+            RANKS,
+            world.rank,
+            0,
+        )
         return {
             "adamw": compare("adamw", torch.float64, sharding, world),
             "muon": compare("muon", torch.float32, sharding, world),

@@ -1,4 +1,4 @@
-"""A toy that three ranks hold between them against each of them training all of it; checkpoints in pieces; rows."""
+"""A toy that three ranks hold between them against each of them training all of it; checkpoints in slices; rows."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from soracli.core.errors import ArtifactError, UsageError
 from soracli.training.checkpoint import load_checkpoint, load_latest
-from soracli.training.checkpoint_pieces import files_by_part, joined, piece_name, read_part
+from soracli.training.checkpoint_slices import files_by_part, joined, read_part, slice_name
 from soracli.training.ranks import rows_of, sharing_ranks
 from tests.training.shard_child import RANKS
 from tests.training.test_distributed import free_port
@@ -46,7 +46,7 @@ def test_what_ranks_hold_is_what_one_would(found, name, rounding):
         assert max(report[name][key] for key in ("weights", "average", "gathered", "norms")) < rounding
 
 
-def test_checkpoints_in_pieces_go_on_to_the_bit(found):
+def test_checkpoints_in_slices_go_on_to_the_bit(found):
     assert [report["going on"] for report in found[1]] == [{"read": True, "same": True}] * RANKS
 
 
@@ -54,7 +54,7 @@ def test_matrices_are_shared(found):
     assert all(report["matrices"] for report in found[1])
 
 
-def test_a_damaged_or_missing_piece_is_found(found, tmp_path):
+def test_a_damaged_or_missing_slice_is_found(found, tmp_path):
     [path] = (found[0] / "checkpoints").iterdir()
     assert len(list(path.glob("model-*.safetensors"))) == RANKS
     copy = tmp_path / path.name
@@ -62,26 +62,26 @@ def test_a_damaged_or_missing_piece_is_found(found, tmp_path):
     for file in path.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     assert load_latest(tmp_path).step == 3
-    piece = copy / "ema-00002-of-00003.safetensors"
-    whole = piece.read_bytes()
-    piece.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    slice_ = copy / "ema-00002-of-00003.safetensors"
+    whole = slice_.read_bytes()
+    slice_.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ArtifactError, match=r"ema-00002-of-00003.safetensors has changed"):
         load_checkpoint(copy)
-    piece.unlink()
+    slice_.unlink()
     with pytest.raises(ArtifactError, match=r"ema-00002-of-00003.safetensors is missing"):
         load_checkpoint(copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    del manifest["files"][piece.name]
+    del manifest["files"][slice_.name]
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="the pieces of 'ema' are not complete"):
+    with pytest.raises(ArtifactError, match="the slices of 'ema' are not complete"):
         load_checkpoint(copy)
 
 
-@given(count=st.integers(0, 50), pieces=st.integers(1, 12))
-def test_rows_are_cut_as_torch_chunks(count, pieces):
-    chunks = [list(chunk) for chunk in torch.arange(count).chunk(pieces)] if count else []
-    chunks += [[]] * (pieces - len(chunks))
-    assert [list(range(*rows_of(count, pieces, piece))) for piece in range(pieces)] == chunks
+@given(count=st.integers(0, 50), slices=st.integers(1, 12))
+def test_rows_are_cut_as_torch_chunks(count, slices):
+    chunks = [list(chunk) for chunk in torch.arange(count).chunk(slices)] if count else []
+    chunks += [[]] * (slices - len(chunks))
+    assert [list(range(*rows_of(count, slices, slice_))) for slice_ in range(slices)] == chunks
 
 
 def test_ranks_that_hold_weights_between_them():
@@ -92,17 +92,17 @@ def test_ranks_that_hold_weights_between_them():
         sharing_ranks(2, 1)
 
 
-def test_names_of_pieces_and_parts(tmp_path):
+def test_names_of_slices_and_parts(tmp_path):
     assert files_by_part(
         ["b.safetensors", "state.json", "a-00002-of-00002.safetensors", "a-00001-of-00002.safetensors"]
     )
     for wrong in (["a-00002-of-00002"], ["a-00001-of-00002", "a-00002-of-00003"], ["a", "a-00001-of-00001"]):
-        with pytest.raises(ArtifactError, match="the pieces of 'a' are not complete"):
+        with pytest.raises(ArtifactError, match="the slices of 'a' are not complete"):
             files_by_part(f"{name}.safetensors" for name in wrong)
     tensor = torch.arange(12.0).view(4, 3)
-    pieces = ({"x": tensor[:3], "scalar": torch.tensor(2)}, {"x": tensor[3:]}, {})
-    files = [tmp_path / f"{piece_name('a', number, 3)}.safetensors" for number in range(3)]
-    for file, piece in zip(files, pieces, strict=True):
-        save_file(piece, file)
+    slices = ({"x": tensor[:3], "scalar": torch.tensor(2)}, {"x": tensor[3:]}, {})
+    files = [tmp_path / f"{slice_name('a', number, 3)}.safetensors" for number in range(3)]
+    for file, slice_ in zip(files, slices, strict=True):
+        save_file(slice_, file)
     found = read_part(files, "cpu", joined)
     assert found.keys() == {"x", "scalar"} and torch.equal(found["x"], tensor) and int(found["scalar"]) == 2

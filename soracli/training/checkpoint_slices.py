@@ -6,7 +6,7 @@
     model-00001-of-00002.safetensors    the first rows of each, and whatever has no rows
     model-00002-of-00002.safetensors    the rows that follow
 
-Joined along their first axis, in the order of the files, the pieces of a tensor are the tensor: how many there are says
+Joined along their first axis, in the order of the files, the slices of a tensor are the tensor: how many there are says
 nothing of how many will read them.
 """
 
@@ -24,20 +24,20 @@ from torch import Tensor
 
 from soracli.core.errors import ArtifactError
 
-_PIECE = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+_SLICE = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
 Join = Callable[[str, Sequence[Any]], Tensor]
-"""What is read of a tensor, by its name, from the open files that have pieces of it, in order."""
+"""What is read of a tensor, by its name, from the open files that have slices of it, in order."""
 
 
-def piece_name(part: str, piece: int, pieces: int) -> str:
-    """Name without its ending of the file with piece number ``piece``, from 0, of a part."""
-    return f"{part}-{piece + 1:05d}-of-{pieces:05d}"
+def slice_name(part: str, number: int, num_slices: int) -> str:
+    """Name without its ending of the file with slice ``number``, from 0, of a part."""
+    return f"{part}-{number + 1:05d}-of-{num_slices:05d}"
 
 
-def is_piece(file: str) -> bool:
-    """Whether a file has a part's piece."""
-    return _PIECE.fullmatch(file) is not None
+def is_slice(file: str) -> bool:
+    """Whether a file has a slice of a part."""
+    return _SLICE.fullmatch(file) is not None
 
 
 def files_by_part(files: Iterable[str]) -> dict[str, list[str]]:
@@ -47,18 +47,18 @@ def files_by_part(files: Iterable[str]) -> dict[str, list[str]]:
         files: Names of all files of a checkpoint.
 
     Raises:
-        ArtifactError: If a part lacks a piece; names the part.
+        ArtifactError: If a part lacks a slice; names the part.
     """
     parts: dict[str, list[str]] = {}
     for file in sorted(files):
-        if found := _PIECE.fullmatch(file):
+        if found := _SLICE.fullmatch(file):
             parts.setdefault(found[1], []).append(file)
         elif file.endswith(".safetensors"):
             parts.setdefault(file.removesuffix(".safetensors"), []).append(file)
     for part, names in parts.items():
-        whole = [f"{piece_name(part, number, len(names))}.safetensors" for number in range(len(names))]
+        whole = [f"{slice_name(part, number, len(names))}.safetensors" for number in range(len(names))]
         if names not in (whole, [f"{part}.safetensors"]):
-            raise ArtifactError(f"the pieces of '{part}' are not complete: {', '.join(names)}")
+            raise ArtifactError(f"the slices of '{part}' are not complete: {', '.join(names)}")
     return parts
 
 
@@ -72,7 +72,7 @@ def read_part(files: Sequence[Path], device: torch.device | str, join: Join) -> 
     """The tensors of a part.
 
     Args:
-        files: In the order of the pieces.
+        files: In the order of the slices.
         device: Where they go.
         join: What is read of each.
 
