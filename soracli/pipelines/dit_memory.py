@@ -65,7 +65,7 @@ def count_memory(
         recipe: Which optimiser, whether activations are kept.
         tokens: In one device's sequence; without joint text those of video.
         half: Whether matrices are multiplied in bfloat16.
-        num_slices: Ranks that hold weights, gradients, averages and the optimiser's state between them; the first has most.
+        num_slices: Ranks that hold weights, gradients, averages and the optimiser's state between them.
     """
     whole = sum(parameter.numel() for parameter in model.parameters())
     count = _held(model.parameters(), num_slices)
