@@ -1,14 +1,14 @@
 """How a training of a DiT scales from one process to several, and what it costs to hold the weights between them.
 
     python benchmarks/ranks.py                                    # 1 and 2 processes of one thread each, nano/dit
-    python benchmarks/ranks.py --set optimiser.name=adamw --share 16 --json result.json
+    python benchmarks/ranks.py --set optimiser.name=adamw --tokens 8192 --json result.json
 
 Three ways of the same training take turns in one run, a few steps at a time, so that a machine that slows down slows
 all of them: one process; several that hold all weights each (an all-reduce of gradients); several that hold them
-between them (``shard_ranks = 0``). Every process has one thread and the same share of a batch, so several do that many
-times the work. A step is all that ``sora dit train`` does in one: samples are drawn of a made-up cache, learnt from,
-averaged. Each turn does the same steps with all of them; medians over turns are printed. Ranks are forks; nothing else
-should run.
+between them (``shard_ranks = 0``). Every process has one thread and a sequence of as many tokens a step, so several do
+that many times the work. A step is all that ``sora dit train`` does in one: samples are drawn of a made-up cache and
+packed, learnt from, averaged. Each turn does the same steps with all of them; medians over turns are printed. Ranks are
+forks; nothing else should run.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache, write_index, write_shard
 from soracli.models.store import load_vae
 from soracli.pipelines.dit_batch import draw_batch
+from soracli.pipelines.dit_packing import work_of
 from soracli.pipelines.dit_start import learn_tokenizer
 from soracli.pipelines.dit_state import build_state
-from soracli.pipelines.dit_step import DiTWithText, learn
+from soracli.pipelines.dit_step import Batch, DiTWithText, learn
 from soracli.pipelines.find_model import find_vae
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.find import find_recipe
 from soracli.recipe.load import load_recipe
 from soracli.training.device import product_dtype
-from soracli.training.distributed import World, barrier, open_world
+from soracli.training.distributed import World, all_mean, barrier, open_world
 from soracli.training.sharding import open_sharding
 from soracli.training.state import TrainState
 
@@ -57,12 +58,12 @@ class Turn:
     Attributes:
         seconds: They took.
         tokens: In them, of all ranks.
-        samples: The same.
+        work: In them, of all ranks: multiplications of samples, for sequences as full may cost differently.
     """
 
     seconds: float
     tokens: float
-    samples: int
+    work: float
 
 
 def prepare(folder: Path, side: int) -> None:
@@ -84,34 +85,42 @@ def prepare(folder: Path, side: int) -> None:
     write_index(folder, spec, ["all"], {})
 
 
-class Training:
-    """One way on this rank.
+class Samples:
+    """What so many ranks are shown."""
 
-    Attributes:
-        world: The ranks of it.
-    """
-
-    def __init__(self, way: str, cache: LatentCache, changes: Sequence[str], share: int, world: World, name: str):
-        """Build it; all ranks together but for ``one``, which rank 0 builds."""
-        self.world = World(0, 1, 0, world.device) if way == "one" else world
-        size = f"samples.batch_size={share * self.world.size}"
-        held = f"shard_ranks={0 if way == 'sharded' else 1}"
-        self.recipe = load_recipe(DitTrainRecipe, find_recipe(name), [*PLAIN, *changes, size, held]).recipe
-        sharding = open_sharding(self.world, self.recipe.shard_ranks)
-        self.state: TrainState = build_state(self.recipe, cache.spec.channels, self.world, sharding=sharding)
+    def __init__(self, cache: LatentCache, given: argparse.Namespace, ranks: int):
+        size = (f"samples.max_tokens={given.tokens}", f"samples.sequences={ranks}")
+        self.recipe = load_recipe(DitTrainRecipe, find_recipe(given.recipe), [*PLAIN, *given.set, *size]).recipe
         self.sampler = LatentSampler(cache, self.recipe.samples, self.recipe.caption)
         self.tokenizer = learn_tokenizer(cache, self.recipe)
+
+    def draw(self, step: int, world: World) -> Batch:
+        """This rank's of a step."""
+        return draw_batch(self.sampler, self.tokenizer, self.recipe, step, world)
+
+
+class Training:
+    """One way on this rank."""
+
+    def __init__(self, way: str, channels: int, samples: Samples, world: World):
+        """Build it; all ranks of it together."""
+        self.world, self.samples = world, samples
+        self.recipe = samples.recipe.model_copy(update={"shard_ranks": 0 if way == "sharded" else 1})
+        sharding = open_sharding(world, self.recipe.shard_ranks)
+        self.state: TrainState = build_state(self.recipe, channels, world, sharding=sharding)
 
     def do(self, first: int, steps: int) -> Turn:
         """Steps from ``first`` on."""
         assert isinstance(self.state.model, DiTWithText)
         barrier(self.world)
-        began, tokens = time.perf_counter(), 0.0
+        began, tokens, work = time.perf_counter(), 0.0, 0.0
         for self.state.step in range(first, first + steps):
-            batch = draw_batch(self.sampler, self.tokenizer, self.recipe, self.state.step, self.world)
+            batch = self.samples.draw(self.state.step, self.world)
             tokens += learn(self.state.model, batch, self.recipe, self.state, self.world)["tokens"]
+            work += sum(work_of(self.recipe, segment.length) for part, _ in batch for segment in part.segments)
         barrier(self.world)
-        return Turn(time.perf_counter() - began, tokens, steps * self.recipe.samples.batch_size)
+        seconds = time.perf_counter() - began
+        return Turn(seconds, tokens, all_mean([work], self.world)[0] * self.world.size)
 
 
 def run_rank(folder: Path, given: argparse.Namespace) -> None:
@@ -120,11 +129,10 @@ def run_rank(folder: Path, given: argparse.Namespace) -> None:
     cache = LatentCache(folder / "latents")
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
     with open_world("cpu", 3600.0) as world:
-        trainings = {
-            way: Training(way, cache, given.set, given.share, world, given.recipe)
-            for way in WAYS
-            if way != "one" or world.is_main
-        }
+        alone, samples = World(0, 1, 0, world.device), Samples(cache, given, world.size)
+        trainings = {way: Training(way, cache.spec.channels, samples, world) for way in WAYS if way != "one"}
+        if world.is_main:
+            trainings["one"] = Training("one", cache.spec.channels, Samples(cache, given, 1), alone)
         for number in range(-1, given.turns):
             order = WAYS if number % 2 else WAYS[::-1]
             for way in order:
@@ -179,25 +187,24 @@ def table(facts: dict[str, object], given: argparse.Namespace) -> tuple[str, dic
         return statistics.median(getattr(a, figure) / a.seconds / (getattr(b, figure) / b.seconds) for a, b in pairs)
 
     figures = {
-        "scaling_samples": ratio("replicated", "one", "samples"),
         "scaling_tokens": ratio("replicated", "one", "tokens"),
-        "scaling_samples_sharded": ratio("sharded", "one", "samples"),
-        "sharded_over_replicated": ratio("replicated", "sharded", "samples"),
+        "scaling_work": ratio("replicated", "one", "work"),
+        "scaling_tokens_sharded": ratio("sharded", "one", "tokens"),
+        "sharded_over_replicated": ratio("replicated", "sharded", "tokens"),
     }
     lines = [
         f"{given.recipe}, {facts['parameters'] / 1e6:.2f} M numbers, multiplied in {facts['multiplied_in']}; "  # type: ignore[operator]
-        f"{given.share} samples a process and step; {given.turns} turns of {given.steps} steps; torch "
+        f"up to {given.tokens} tokens a process and step; {given.turns} turns of {given.steps} steps; torch "
         f"{torch.__version__}, {platform.machine()}",
-        f"{'way':12}{'processes':>10}{'samples/s':>11}{'tokens/s':>10}{'s a step':>10}",
+        f"{'way':12}{'processes':>10}{'tokens/s':>10}{'s a step':>10}",
     ]
     for way in WAYS:
         processes = 1 if way == "one" else given.ranks
         seconds = statistics.median(turn.seconds for turn in turns[way]) / given.steps
-        rates = f"{median(way, 'samples'):11.2f}{median(way, 'tokens'):10.0f}"
-        lines.append(f"{way:12}{processes:10}{rates}{seconds:10.3f}")
+        lines.append(f"{way:12}{processes:10}{median(way, 'tokens'):10.0f}{seconds:10.3f}")
     lines += [
-        f"{given.ranks} processes over one, samples/s: {figures['scaling_samples']:.2f} (tokens/s "
-        f"{figures['scaling_tokens']:.2f}, sharded {figures['scaling_samples_sharded']:.2f})",
+        f"{given.ranks} processes over one, tokens/s: {figures['scaling_tokens']:.2f} (work/s "
+        f"{figures['scaling_work']:.2f}; sharded, tokens/s {figures['scaling_tokens_sharded']:.2f})",
         f"a sharded step over a replicated one: {figures['sharded_over_replicated']:.3f}",
     ]
     return "\n".join(lines), figures
@@ -209,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default="nano/dit", help="default: %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--ranks", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--share", type=int, default=16, help="samples of a process and step (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=4096, help="of a process and step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=4, help="of a turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--side", type=int, default=8, help="rows and columns of latents (default: %(default)s)")
