@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import apply_umask, sha256_file, sync_folder
 from soracli.core.json_text import parse_json
-from soracli.training.checkpoint_slices import Join, files_by_part, is_slice, joined, read_part
+from soracli.training.checkpoint_slices import Join, files_by_part, is_slice, joined, own_storage, read_part
 
 FORMAT = 2
 """Newest format that is read: 2 has parts of several files. A checkpoint says the oldest that has what it needs."""
@@ -150,7 +150,7 @@ def write_parts(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor
     entries = {}
     for name, tensors in parts.items():
         file = draft_folder(folder, step) / f"{name}.safetensors"
-        save_file(_own_storage(tensors), file)
+        save_file(own_storage(tensors), file)
         apply_umask(file)
         entries[file.name] = _synced(file)
     return entries
@@ -375,20 +375,6 @@ def _remove(path: Path) -> None:
     doomed = path.with_name(f"{path.name}.old.part")
     os.rename(path, doomed)
     shutil.rmtree(doomed)
-
-
-def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors that share no memory (tied weights are written twice), as safetensors wants them."""
-    seen: set[int] = set()
-    result: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        own = tensor.detach().cpu().contiguous()
-        storage = own.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != own.nbytes:
-            own = own.clone()
-        seen.add(own.untyped_storage().data_ptr())
-        result[name] = own
-    return result
 
 
 def _disk_facts(folder: Path, need: int) -> str:

@@ -13,7 +13,7 @@ nothing of how many will read them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,20 @@ def files_by_part(files: Iterable[str]) -> dict[str, list[str]]:
         if names not in (whole, [f"{part}.safetensors"]):
             raise ArtifactError(f"the slices of '{part}' are not complete: {', '.join(names)}")
     return parts
+
+
+def own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors that share no memory (tied weights are written twice), as safetensors wants them."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != own.nbytes:
+            own = own.clone()
+        seen.add(own.untyped_storage().data_ptr())
+        result[name] = own
+    return result
 
 
 def joined(name: str, files: Sequence[Any]) -> Tensor:
