@@ -6,7 +6,7 @@
     latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16; of an edit also
                                      "0.source", what it is an edit of, and of a cut video "0.tail", what follows the
                                      cut, encoded as a video of its own
-    latents/shards/HASH.json         a record an entry: what it is, captions, rate, length
+    latents/shards/HASH.json         the SHA-256 of that file, and a record an entry: what it is, captions, rate, length
 
 A shard's name is the hash of all that decides its content: the entries, how they were decoded, the VAE and the format.
 So a cache is never stale: change anything and it is another shard. A shard under its final name is whole, and caching
@@ -28,8 +28,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from soracli.core.errors import ArtifactError, DataError, MachineError
-from soracli.core.files import finish_file, write_json_atomic
+from soracli.core.errors import ArtifactError, DataError, MachineError, NumericsError
+from soracli.core.files import finish_file, sha256_file, write_json_atomic
 from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
 
@@ -124,6 +124,7 @@ def write_shard(
 
     Raises:
         MachineError: If the disk is full or cannot be written.
+        NumericsError: If latents are not finite as they are stored; nothing is written then.
         ValueError: If a source has another shape than what is made of it.
     """
     path = folder / "shards" / f"{name}.safetensors"
@@ -137,9 +138,16 @@ def write_shard(
     for number, tail in (tails or {}).items():
         tensors[f"{number}.tail"] = tail.latents
         more[number] = {"tail": tail.latents.shape[1], "tail_after": tail.after}
+    stored = {key: value.half().contiguous() for key, value in tensors.items()}
+    for key, value in stored.items():
+        if not bool(torch.isfinite(value).all()):
+            raise NumericsError(
+                f"latents of {records[int(key.split('.')[0])]['name']} are not finite: is the VAE whole?"
+            )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.half().contiguous() for key, value in tensors.items()}, part)
+        save_file(stored, part)
+        content_hash = sha256_file(part)
         finish_file(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
@@ -149,11 +157,13 @@ def write_shard(
         {**record, **paired, **more.get(number, {}), "shape": list(value.shape)}
         for number, (value, record) in enumerate(zip(latents, records, strict=True))
     ]
-    write_json_atomic(path.with_suffix(".json"), entries)
+    write_json_atomic(path.with_suffix(".json"), {"shard": name, "sha256": content_hash, "entries": entries})
 
 
 def write_index(folder: Path, spec: LatentSpec, shards: Sequence[str], statistics: Mapping[str, Any]) -> None:
-    """Write ``latents.json``: which shards make up this cache."""
+    """Write ``latents.json``: which shards, all of them there, make up this cache. What killed writers left goes."""
+    for litter in folder.rglob("*.part"):
+        litter.unlink(missing_ok=True)
     record = {"format": FORMAT, "kind": "latents", "spec": spec.to_dict(), "shards": list(shards), **statistics}
     write_json_atomic(folder / "latents.json", record)
 
@@ -187,6 +197,7 @@ class LatentCache:
             raise ArtifactError(f"{path} is damaged: a shard has an impossible name; run sora latents cache again")
         self.spec = LatentSpec.from_dict(spec)
         self.content_hash = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+        self._hashes: dict[str, str] = {}
         self.entries = tuple(entry for name in shards for entry in self._read_records(name))
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
@@ -194,6 +205,11 @@ class LatentCache:
         path = self.folder / "shards" / f"{name}.json"
         try:
             records = parse_json(path.read_text(encoding="utf-8"))
+            if isinstance(records, dict):  # caches of version 0.1 have lists, without a hash
+                if records["shard"] != name:
+                    raise ValueError(f"it is that of shard {records['shard']!r:.100}")
+                self._hashes[name] = records["sha256"]
+                records = records["entries"]
             return [_entry(name, number, record) for number, record in enumerate(records)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
@@ -229,6 +245,9 @@ class LatentCache:
         if entry.shard not in self._tensors:
             path = self.folder / "shards" / f"{entry.shard}.safetensors"
             try:
+                written = self._hashes.get(entry.shard)
+                if written is not None and sha256_file(path) != written:
+                    raise OSError("it is not what was written")
                 with safe_open(path, framework="pt") as file:
                     self._tensors[entry.shard] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (OSError, SafetensorError) as error:

@@ -1,13 +1,16 @@
 """``sora latents cache``: scenes and clips through the VAE, into shards that are made once.
 
 The work is a list of shards, each named by what decides its content. What is there is skipped, so the same call goes
-on where it stopped; array tasks and ranks each take every n-th shard and the last one to finish writes the index.
+on where it stopped; array tasks and ranks each take every n-th shard and the last one to finish writes the index. Two
+calls that do the same at once share the shards out between them.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import time
+from collections import deque
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latents import has_shard, write_index, write_shard
 from soracli.data.manifest import read_manifest
+from soracli.data.shard_claims import claim
 from soracli.models.store import load_vae
 from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.clip_shards import clip_jobs
@@ -27,6 +31,9 @@ from soracli.training.device import choose_device
 from soracli.training.ranks import work_share
 from soracli.training.run_folder import write_stopped
 from soracli.training.signals import signal_name, stop_on_signals
+
+_PATIENCE = 0.2
+"""Seconds that a shard which another process is making is left to it, before the next one is looked at."""
 
 
 def cache_latents(
@@ -64,10 +71,17 @@ def cache_latents(
     task_index, task_count = work_share(os.environ)
     mine = jobs[task_index::task_count]
     with stop_on_signals() as flag, reporter.task("latents cache", sum(job.count for job in mine), "clip") as task:
-        for job in mine:
-            if not has_shard(out, job.name):
-                write_shard(out, job.name, *job.make())
-            task.advance(job.count)
+        waiting = deque(mine)
+        while waiting:
+            job = waiting.popleft()
+            with claim(out, job.name) as is_ours:
+                if is_ours and not has_shard(out, job.name):
+                    write_shard(out, job.name, *job.make())
+            if is_ours:
+                task.advance(job.count)
+            else:  # another process is at it: it is there when its turn comes again, or that process has died
+                waiting.append(job)
+                time.sleep(_PATIENCE)
             if flag:
                 reason = signal_name(flag.level) or ""
                 if element := os.environ.get("SLURM_ARRAY_TASK_ID"):

@@ -92,14 +92,17 @@ def _clip_maker(
                     size=native_size(clip.height, clip.width, config),
                     background=config.background,
                 )
+                video = torch.from_numpy(frames)
+                encoded = encode_video(vae, spec, video, device)
+                if not bool(torch.isfinite(encoded.half()).all()):
+                    raise DataError(f"{path}: its latents are not finite")
             except DataError as error:
                 reporter.note(f"left out: {error}")
                 continue
-            video = torch.from_numpy(frames)
             rng = random.Random(f"cut {clip.clip_id}")
             if config.tails and (tail := draw_tail(vae, spec, video, rng, device)) is not None:
                 tails[len(latents)] = tail
-            latents.append(encode_video(vae, spec, video, device))
+            latents.append(encoded)
             captions = [clip.caption] if clip.caption else []
             record = {
                 "source": "clips",

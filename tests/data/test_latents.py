@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from soracli.core.errors import ArtifactError, DataError
+from soracli.core.errors import ArtifactError, DataError, NumericsError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.latents import LatentCache, has_shard, shard_name, write_index, write_shard
 
@@ -82,14 +82,15 @@ def shard(cache, suffix: str):
     return cache / "shards" / f"first.{suffix}"
 
 
+@pytest.mark.row(62)
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda cache: shard(cache, "safetensors").write_bytes(b"0" * 50), "missing or damaged.*remove it"),
         (lambda cache: shard(cache, "safetensors").unlink(), r"first.safetensors is missing or damaged"),
         (lambda cache: shard(cache, "safetensors").write_bytes(shard(cache, "safetensors").read_bytes()[:-9]), "first"),
-        (lambda cache: save_file({"0": torch.zeros(2, 3, 4, 5)}, shard(cache, "safetensors")), "first does not hold"),
-        (lambda cache: save_file({"7": torch.zeros(2, 3, 4, 4)}, shard(cache, "safetensors")), "first does not hold"),
+        (lambda cache: save_file({"0": torch.zeros(2, 3, 4, 5)}, shard(cache, "safetensors")), "not what was written"),
+        (lambda cache: save_file({"7": torch.zeros(2, 3, 4, 4)}, shard(cache, "safetensors")), "not what was written"),
         (lambda cache: shard(cache, "json").unlink(), r"first.json is missing or damaged"),
         (lambda cache: shard(cache, "json").write_text("[{}]"), r"first.json is missing or damaged"),
         (lambda cache: shard(cache, "json").write_text('["a"]'), r"first.json is missing or damaged"),
@@ -107,7 +108,50 @@ def test_damage_is_named(cache, damage, says):
         opened.latents(opened.entries[0])
 
 
+@pytest.mark.row(62)
+def test_a_flipped_bit_and_shards_that_changed_places_are_found(cache):
+    path = shard(cache, "safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+    opened = LatentCache(cache)
+    with pytest.raises(ArtifactError, match=r"first.safetensors is missing or damaged \(it is not what was written\)"):
+        opened.latents(opened.entries[0])
+    path.write_bytes(whole)
+    for suffix in ("json", "safetensors"):
+        one, other = (cache / "shards" / f"{name}.{suffix}" for name in ("first", "second"))
+        one.rename(cache / "aside")
+        other.rename(one)
+        (cache / "aside").rename(other)
+        with pytest.raises(ArtifactError, match=r"first.*it is (not what was written|that of shard 'second')"):
+            opened = LatentCache(cache)
+            opened.latents(opened.entries[0])
+
+
+def test_caches_of_before_have_no_hashes(cache):
+    """Their records are lists, and are read as ever."""
+    record = shard(cache, "json")
+    record.write_text(json.dumps(json.loads(record.read_text())["entries"]))
+    opened = LatentCache(cache)
+    assert opened.latents(opened.entries[0]).shape == (2, 3, 4, 4)
+    for tensors in ({"0": torch.zeros(2, 3, 4, 5)}, {"7": torch.zeros(2, 3, 4, 4)}):
+        save_file(tensors, shard(cache, "safetensors"))
+        opened = LatentCache(cache)
+        with pytest.raises(ArtifactError, match="first does not hold what its record says"):
+            opened.latents(opened.entries[0])
+
+
+@pytest.mark.row(44)
+def test_latents_that_are_not_finite_are_not_written(tmp_path):
+    videos = [torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 1e6)]  # beyond float16
+    with pytest.raises(NumericsError, match="latents of b are not finite"):
+        write_shard(tmp_path, "first", videos, [record("a"), record("b")])
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.row(45)
 def test_numbers_that_are_not_finite_are_refused(cache):
+    record = shard(cache, "json")
+    record.write_text(json.dumps(json.loads(record.read_text())["entries"]))  # so that no hash tells
     save_file({"0": torch.full((2, 3, 4, 4), torch.nan), "1": torch.zeros(2, 5, 4, 4)}, shard(cache, "safetensors"))
     opened = LatentCache(cache)
     with pytest.raises(DataError, match="latents of a are not finite"):

@@ -70,6 +70,7 @@ def run_python(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.row(2, 3)
 def test_killed_at_any_moment_one_whole_checkpoint_is_left(tmp_path):
     moments, status = run_python(KILLED_AT_EVERY_MOMENT, str(tmp_path)).split()
     assert int(moments) > 12 and status == "0"
@@ -82,6 +83,7 @@ def test_killed_at_any_moment_one_whole_checkpoint_is_left(tmp_path):
     assert steps == sorted(steps) and set(steps) == {1, 2}
 
 
+@pytest.mark.row(4)
 def test_a_write_that_fails_leaves_the_older_one_and_no_litter(tmp_path):
     save(tmp_path, 1)
     message = run_python(LIMITED, str(tmp_path))
@@ -90,6 +92,7 @@ def test_a_write_that_fails_leaves_the_older_one_and_no_litter(tmp_path):
     assert names(tmp_path) == ["step_00000001"] and load_latest(tmp_path).step == 1
 
 
+@pytest.mark.row(4)
 def test_too_little_space_is_refused_before_writing(tmp_path, monkeypatch):
     save(tmp_path, 1)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3 * 2**19})())
@@ -99,6 +102,7 @@ def test_too_little_space_is_refused_before_writing(tmp_path, monkeypatch):
     assert names(tmp_path) == ["step_00000001"]
 
 
+@pytest.mark.row(4)
 def test_full_disk_for_real(tmp_path, monkeypatch):
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)], capture_output=True, check=False

@@ -64,12 +64,14 @@ def test_first_host(nodes, host):
     assert first_host(nodes) == host
 
 
+@pytest.mark.row(37)
 @given(each=st.integers(0, 5), size=st.integers(1, 6))
 def test_shares_joined_are_the_batch(each, size):
     batch = [7 * index for index in range(each * size)]
     assert [index for rank in range(size) for index in share_of(batch, rank, size)] == batch
 
 
+@pytest.mark.row(21)
 def test_a_batch_that_cannot_be_shared_names_what_fits():
     with pytest.raises(UsageError, match=r"batch of 6 cannot be shared by 4 ranks; .* fit: 1, 2, 3, 6"):
         share_of(range(6), 0, 4)

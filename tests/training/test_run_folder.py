@@ -52,6 +52,7 @@ def test_changed_recipe_is_refused_and_the_record_stays(tmp_path):
         assert run.resumed
 
 
+@pytest.mark.row(39)
 def test_second_owner_is_told_who_has_it_and_a_dead_one_holds_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "SLURM_JOB_ID": "77"}
     with subprocess.Popen(

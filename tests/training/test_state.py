@@ -32,6 +32,7 @@ def go_on(state: TrainState, until: int, spikes: frozenset[int] = frozenset()) -
         state.step += 1
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_stopped_and_gone_on_is_never_stopped(tmp_path, name):
     whole = made(name)
