@@ -1,8 +1,8 @@
 """Pictures and animations through Pillow: png, jpeg, bmp, gif, and webp, whose animations not every ffmpeg decodes.
 
 Frames are decoded one at a time and sizes are checked before anything is decoded, so a small file cannot unfold into
-more memory than one frame of ``MAX_PIXELS`` takes. The frame durations of animations are respected; durations of at most
-10 ms count as 100 ms, as in browsers.
+more memory than one frame of ``MAX_PIXELS`` takes. The frame durations of animations are respected; durations of at
+most 10 ms count as 100 ms, as in browsers.
 """
 
 from __future__ import annotations
