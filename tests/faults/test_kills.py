@@ -24,4 +24,4 @@ def test_a_storm_of_kills_changes_no_byte(tmp_path: Path, repository: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "result.json").read_text())["kills"] >= 6
+    assert len(json.loads((tmp_path / "result.json").read_text())["kills"]) == 6
