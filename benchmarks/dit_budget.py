@@ -28,6 +28,7 @@ from soracli.pipelines.plan_dit import forward_flops
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.find import find_recipe
 from soracli.recipe.load import load_recipe
+from soracli.training.ranks import sharing_ranks
 from soracli.training.seeding import generator_for
 
 _SAMPLES = 64
@@ -85,7 +86,13 @@ def count(
         video_tokens=(len(tokens.kind) - num_text) / _SAMPLES,
         text_tokens=text_tokens,
         rank_tokens=inside / _SAMPLES * a_rank,
-        memory=count_memory(model, recipe, inside / _SAMPLES * a_rank, half=recipe.loop.precision != "float32"),
+        memory=count_memory(
+            model,
+            recipe,
+            inside / _SAMPLES * a_rank,
+            half=recipe.loop.precision != "float32",
+            num_slices=sharing_ranks(recipe.shard_ranks, ranks),
+        ),
         flops=flops,
         seconds=seconds,
         days=seconds * recipe.loop.steps / 86400,

@@ -195,4 +195,5 @@ def _plan_text(plan: DitPlan) -> str:
 
 def _memory_text(plan: DitPlan) -> str:
     named = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in asdict(plan.memory).items() if size)
-    return f"memory: {plan.memory.total / 1e9:.2f} GB if one device has the whole batch ({named})"
+    held = f" and {plan.num_slices} ranks hold the weights" if plan.num_slices > 1 else ""
+    return f"memory: {plan.memory.total / 1e9:.2f} GB if one device has the whole batch{held} ({named})"

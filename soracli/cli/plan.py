@@ -67,7 +67,8 @@ def plan(
     found = find_recipe(recipe)
     loaded = load_recipe(RECIPES[recipe_kind(found, RECIPES)], found, set_ or [])
     pixels = None if size is None else parse_size(size)
-    cost = count_training(loaded.recipe, gpu, latents=latents, size=pixels, vae=vae)
+    ranks = 1 if gpu == "cpu" else nodes * gpus
+    cost = count_training(loaded.recipe, gpu, latents=latents, size=pixels, vae=vae, ranks=ranks)
     cluster = open_cluster(cost, gpu, nodes=nodes, gpus=gpus, utilisation=utilisation, price=price)
     planned = plan_cluster(cost, cluster)
     if gpu != "cpu" and loaded.recipe.model_dump()["loop"]["precision"] == "float32":

@@ -20,6 +20,7 @@ from soracli.pipelines.dit_start import learn_tokenizer
 from soracli.pipelines.noising import noised_sample
 from soracli.pipelines.plan_dit import forward_flops
 from soracli.pipelines.recipes import DitTrainRecipe
+from soracli.training.ranks import sharing_ranks
 from soracli.training.seeding import generator_for
 
 _SAMPLES = 64
@@ -32,6 +33,7 @@ def count_dit(
     compression: tuple[int, int, int],
     *,
     half: bool,
+    ranks: int = 1,
 ) -> TrainingCost:
     """Count.
 
@@ -41,6 +43,10 @@ def count_dit(
         channels: Of the latents.
         compression: Of their VAE.
         half: Whether matrices are multiplied in bfloat16.
+        ranks: Of which some may hold the weights between them.
+
+    Raises:
+        UsageError: If ``shard_ranks`` does not divide them.
     """
     frozen = open_frozen(recipe.text, fetch=True, weights=False)
     with torch.device("meta"):
@@ -52,10 +58,10 @@ def count_dit(
     samples, most = recipe.samples, recipe.samples.max_tokens
     batch = samples.sequences * most / inside if most else float(samples.batch_size)
     model = nn.ModuleDict({"dit": dit, "text": text})
-    memory = count_memory(model, recipe, inside, half=half)
+    memory = count_memory(model, recipe, inside, half=half, num_slices=sharing_ranks(recipe.shard_ranks, ranks))
     passes = 3 + recipe.checkpoint_activations + recipe.flow.self_conditioning + recipe.teacher_passes
     fixed = {"weights": memory.weights, "gradients": memory.gradients, "optimiser": memory.optimiser}
-    fixed |= {"average": memory.average, "teacher": memory.teacher}
+    fixed |= {"average": memory.average, "teacher": memory.teacher, "gathered": memory.gathered}
     products = {
         (round(inside * batch), layer.in_features, layer.out_features)
         for layer in dit.blocks.modules()

@@ -22,7 +22,7 @@ class TrainingCost:
         parts: In how many parts a rank walks through its share.
         flops: Operations of a mean step, on all ranks together.
         steps: In all.
-        fixed: Bytes on each device, by part.
+        fixed: Bytes on each device, by part, with the number of ranks it was counted for.
         activations: Bytes of a sample.
         products: Shapes of its matrix products, the heavy ones; to measure a machine by.
         half: Whether they are multiplied in bfloat16.
@@ -97,7 +97,7 @@ USABLE = 0.9
 
 
 def plan_cluster(cost: TrainingCost, cluster: Cluster) -> ClusterPlan:
-    """Lay a training out on a cluster: every device holds the whole model, and its share of the batch.
+    """Lay a training out on a cluster: every device holds what ``cost`` says, and its share of the batch.
 
     Raises:
         UsageError: If the batch cannot be shared; names the numbers of ranks that fit.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from soracli.core.errors import UsageError
 from soracli.data.latents import LatentCache
@@ -56,9 +57,8 @@ def check_adapters(recipe: DitTrainRecipe, init: Path | None, channels: int, fro
     return model
 
 
-def averaged_model(state: TrainState, recipe: DitTrainRecipe, channels: int) -> DiTWithText:
-    """The averaged weights as a model without adapters: they are added to what they adapt."""
-    averaged = state.ema.module
+def averaged_model(state: TrainState, averaged: nn.Module | None, recipe: DitTrainRecipe, channels: int) -> DiTWithText:
+    """``state.whole_average()`` as a model without adapters: they are added to what they adapt."""
     assert isinstance(averaged, DiTWithText)
     if not recipe.lora.rank:
         return averaged
@@ -72,10 +72,17 @@ def averaged_model(state: TrainState, recipe: DitTrainRecipe, channels: int) -> 
 
 
 def write_adapter(
-    folder: Path, state: TrainState, cache: LatentCache, recipe: DitTrainRecipe, facts: dict[str, object], init: Path
+    folder: Path,
+    state: TrainState,
+    averaged: nn.Module | None,
+    cache: LatentCache,
+    recipe: DitTrainRecipe,
+    facts: dict[str, object],
+    init: Path,
 ) -> str:
     """Leave the averaged adapter, with the hashes of the model it belongs to; returns its own."""
+    assert averaged is not None
     base = base_of(read_record(part_folder(init, "dit"), "dit"))
-    tensors = {name: tensor for name, tensor in state.ema.module.state_dict().items() if name not in state.fixed}
+    tensors = {name: tensor for name, tensor in averaged.state_dict().items() if name not in state.fixed}
     facts = {"latents": cache.spec.to_dict(), **facts}
     return save_adapter(folder, tensors, recipe.lora, base, facts, DTYPES[recipe.loop.store])

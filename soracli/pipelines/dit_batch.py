@@ -38,14 +38,19 @@ def draw_batch(
 def batch_keys(
     sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
 ) -> list[list[tuple[str, int, int]]]:
-    """What the generators of this rank's samples of a step are made for, in the parts of ``draw_batch``."""
+    """What the generators of this rank's samples of a step are made for, in the parts of ``draw_batch``.
+
+    There are as many parts on every rank: ranks that hold a model between them compute each together.
+    """
     if recipe.samples.max_tokens:
-        keys = packed_keys(sampler, tokenizer, recipe, step, world)
+        of_ranks = packed_keys(sampler, tokenizer, recipe, step, world)
+        keys, fewest = of_ranks[world.rank], min(map(len, of_ranks))
     else:
         pictures = step < recipe.samples.images_first
         count = recipe.samples.batch_size * (_PICTURES_PER_SAMPLE if pictures else 1)
         keys = [("sample", step, number) for number in share_of(range(count), world)]
-    parts = min(recipe.accumulate, len(keys))
+        fewest = len(keys)
+    parts = min(recipe.accumulate, fewest)
     return [keys[number::parts] for number in range(parts)]
 
 

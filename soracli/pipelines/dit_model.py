@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from torch import nn
 
 from soracli.data.latent_samples import shown_size
 from soracli.data.latents import LatentCache
@@ -26,6 +27,7 @@ from soracli.training.state import TrainState
 
 def show_draft(
     state: TrainState,
+    averaged: nn.Module | None,
     tokenizer: Tokenizer | PairedTokenizer,
     cache: LatentCache,
     recipe: DitTrainRecipe,
@@ -33,11 +35,13 @@ def show_draft(
     vae: Path,
     world: World,
 ) -> None:
-    """Make a few videos with the averaged weights and leave a picture of them in the run's ``samples``."""
+    """Make a few videos with the averaged weights and leave a picture of them in the run's ``samples``.
+
+    ``averaged`` is ``state.whole_average()``, here and below.
+    """
     run.check_there()
     draft = run.path / "preview"
-    write_model(draft, state, tokenizer, cache, recipe, vae)
-    averaged = state.ema.module
+    write_model(draft, state, averaged, tokenizer, cache, recipe, vae)
     assert isinstance(averaged, DiTWithText)
     # Not once more: a frozen text encoder may be the largest thing in memory.
     model = load_generator(draft, world.device, frozen=averaged.text.frozen)
@@ -48,6 +52,7 @@ def show_draft(
 def finish(
     run: RunFolder,
     state: TrainState,
+    averaged: nn.Module | None,
     tokenizer: Tokenizer | PairedTokenizer,
     cache: LatentCache,
     recipe: DitTrainRecipe,
@@ -56,27 +61,28 @@ def finish(
 ) -> str:
     """Leave what the run was for: a whole model, or the adapter of the one it began from."""
     if recipe.lora.rank and init is not None:
-        return write_adapter(run.model, state, cache, recipe, _facts(state, cache, recipe), init)
-    return write_model(run.model, state, tokenizer, cache, recipe, vae)
+        return write_adapter(run.model, state, averaged, cache, recipe, _facts(state, cache, recipe), init)
+    return write_model(run.model, state, averaged, tokenizer, cache, recipe, vae)
 
 
 def write_model(
     folder: Path,
     state: TrainState,
+    averaged: nn.Module | None,
     tokenizer: Tokenizer | PairedTokenizer,
     cache: LatentCache,
     recipe: DitTrainRecipe,
     vae: Path,
 ) -> str:
     """The averaged weights, with the VAE beside them: a whole model."""
-    averaged = averaged_model(state, recipe, cache.spec.channels)
+    merged = averaged_model(state, averaged, recipe, cache.spec.channels)
     folder.mkdir(parents=True, exist_ok=True)
     copy_vae(vae, folder / "vae", cache.spec)
     return save_dit(
         folder,
-        averaged.dit.state_dict(),
+        merged.dit.state_dict(),
         recipe.dit,
-        averaged.text,
+        merged.text,
         tokenizer,
         cache.spec,
         _facts(state, cache, recipe),

@@ -25,8 +25,8 @@ from soracli.training.seeding import derive_seed, generator_for
 
 def packed_keys(
     sampler: LatentSampler, tokenizer: Tokenizer | PairedTokenizer, recipe: DitTrainRecipe, step: int, world: World
-) -> list[tuple[str, int, int]]:
-    """What the generators of this rank's samples of a step are made for: the same on all ranks, and when resumed.
+) -> list[list[tuple[str, int, int]]]:
+    """What the generators of each rank's samples of a step are made for: the same on all ranks, and when resumed.
 
     Raises:
         DataError: If no sample fits a sequence.
@@ -37,8 +37,8 @@ def packed_keys(
     plan = _kept_plan(sampler, tokenizer, recipe, first)
     sequences = plan.steps[position]
     costs = [sum(work_of(recipe, plan.lengths[number]) for number in sequence) for sequence in sequences]
-    mine = deal(costs, world.size)[world.rank]
-    return [("packed", first, number) for place in mine for number in sequences[place]]
+    dealt = deal(costs, world.size)
+    return [[("packed", first, number) for place in places for number in sequences[place]] for places in dealt]
 
 
 def plan_sequences(

@@ -83,16 +83,18 @@ def learn(
 
     What ``flow.dispersive`` adds is learnt from but not part of the reported ``loss``.
     """
-    total_weight = sum(float(loss_weights(part, recipe.samples.loss_weights).sum()) for part, _ in batch)
+    own_weight = sum(float(loss_weights(part, recipe.samples.loss_weights).sum()) for part, _ in batch)
+    # Gradients are averaged over ranks, so that those of unequal shares must be so already before the way back.
+    [mean_weight] = all_mean([own_weight], world)
     twice = _looks_twice(recipe.flow, recipe.loop.seed, state.step)
     done, told = [], []
     for part, part_targets in batch:
         tokens, targets = part.to(world.device), part_targets.to(world.device)
         found = part_loss(model, tokens, targets, recipe, world, twice=twice)
-        (found.loss * (found.weight.sum() / total_weight)).backward()
+        (found.loss * (found.weight.sum() / mean_weight)).backward()
         done.append(found)
         told.append(tokens.conditions[tokens.row[tokens.wanted]])
-    average_gradients(model.parameters(), world, weight=total_weight)
+    average_gradients(model.parameters(), world)
     error, weight = torch.cat([part.error for part in done]), torch.cat([part.weight for part in done])  # 2 (Ln,)
     apart = sum(float(part.weight.sum()) * part.apart for part in done)
     length = float(sum(len(tokens.order) for tokens, _ in batch))
@@ -130,7 +132,7 @@ def part_loss(
 ) -> PartLoss:
     """What one part costs; ``twice``: the model sees its own estimates."""
     flow = recipe.flow
-    with mixed_precision(recipe.loop.precision, world.device):
+    with mixed_precision(recipe.loop.precision, world.device, keeps_copies=recipe.shard_ranks == 1):
         estimates = own_estimates(model, tokens, flow.objective) if twice else None
         predictions, states = model.look(tokens, estimates, _dispersive_block(flow, recipe.dit.depth))
     error = (predictions.float() - targets).square().mean(-1)  # (Ln,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from soracli.pipelines.dit_packing import plan_sequences
 from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.training.device import choose_device, product_dtype
+from soracli.training.ranks import rank_place
 from soracli.training.seeding import generator_for
 
 _SAMPLES = 64
@@ -47,6 +49,8 @@ class DitPlan:
             and twice that back (once for adapters), and once more where activations are computed again; and what makes
             the targets of few-step models.
         memory: What it needs on one device, if that has the whole batch.
+        num_slices: Ranks that hold the weights between them then, one of which that device is; with ``shard_ranks = 0``
+            the ranks there are.
         device: Where it would compute.
         out: The run folder.
         resumes: Whether that folder holds a run already, which would go on.
@@ -65,6 +69,7 @@ class DitPlan:
     left_out: float
     flops: float
     memory: TrainingMemory
+    num_slices: int
     device: str
     out: str
     resumes: bool
@@ -113,6 +118,8 @@ def plan_dit(
     # Weights that do not learn need no gradient of their own.
     passes = (2 if recipe.lora.rank else 3) + recipe.checkpoint_activations + recipe.flow.self_conditioning
     passes += recipe.teacher_passes
+    found = rank_place(os.environ)
+    num_slices = recipe.shard_ranks or (found.size if found else 1)
     return DitPlan(
         dit_parameters=_count(dit),
         text_parameters=_count(text),
@@ -131,7 +138,9 @@ def plan_dit(
             recipe,
             inside * shares,
             half=product_dtype(recipe.loop.precision, place) == torch.bfloat16,
+            num_slices=num_slices,
         ),
+        num_slices=num_slices,
         device=str(place),
         out=str(out),
         resumes=(out / "run.json").exists(),

@@ -35,6 +35,7 @@ def count_training(
     latents: Path | None = None,
     size: tuple[int, int] | None = None,
     vae: str | None = None,
+    ranks: int = 1,
 ) -> TrainingCost:
     """Count what a recipe costs.
 
@@ -44,9 +45,10 @@ def count_training(
         latents: For a DiT: a cache whose samples it is counted on. None: samples of the recipe's lengths at ``size``.
         size: Height and width of videos, pixels; None: 128x128.
         vae: What makes their latents: a VAE, or a recipe of one; None: the shipped one.
+        ranks: How many there will be: some may hold a DiT between them.
 
     Raises:
-        UsageError: If the recipe is of another kind, or what is given is not for it.
+        UsageError: If the recipe is of another kind, what is given is not for it, or ranks cannot be divided.
         SoraError: If a cache or a VAE cannot be used.
     """
     if isinstance(recipe, VaeTrainRecipe):
@@ -62,7 +64,7 @@ def count_training(
             raise UsageError("--latents says what samples are like: leave --size and --vae away")
         cache = LatentCache(latents)
         draw = cached_samples(recipe, cache)
-        return count_dit(recipe, draw, cache.spec.channels, cache.spec.compression, half=half)
+        return count_dit(recipe, draw, cache.spec.channels, cache.spec.compression, half=half, ranks=ranks)
     channels, compression = _latents_of(vae)
     height, width = size or (128, 128)
     unit = [compression[axis] * recipe.dit.patch_size[axis] for axis in (1, 2)]
@@ -71,7 +73,7 @@ def count_training(
         raise UsageError(f"--size {width}x{height} does not fit VAE and patches; the nearest is {near[1]}x{near[0]}")
     area = (height // compression[1], width // compression[2])
     draw = made_up_samples(recipe, channels, area, min(_TEXT, recipe.text.max_tokens))
-    return count_dit(recipe, draw, channels, compression, half=half)
+    return count_dit(recipe, draw, channels, compression, half=half, ranks=ranks)
 
 
 def open_cluster(

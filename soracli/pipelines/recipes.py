@@ -77,6 +77,10 @@ class DitTrainRecipe(Section):
     accumulate: int = Field(1, ge=1)
     """Parts that a step's batch is walked through in, one after another, for the same update to rounding: more need
     less memory. A part holds at least one sample."""
+    shard_ranks: int = Field(1, ge=0)
+    """Ranks that hold weights, averages and what the optimiser keeps between them, each some rows of every tensor: that
+    memory divides by their number, and blocks travel to be computed. 1: each rank holds all; 0: all ranks there are;
+    fewer than all: groups of so many, each with a copy. It must divide the number of ranks."""
     checkpoint_activations: bool = False
     """Keep the inputs of the DiT's blocks alone and compute the rest again on the way back: many times as many tokens
     fit, for a third more work. The gradients are the same."""

@@ -20,34 +20,33 @@ from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latent_samples import LatentSampler
 from soracli.data.latents import LatentCache
 from soracli.diffusion.config import SamplingConfig
-from soracli.models.dit import DiT
 from soracli.models.generator import Generator
-from soracli.models.text_encoder import TextEncoder
 from soracli.models.text_frozen import open_frozen
 from soracli.models.tokenizer import PairedTokenizer
-from soracli.pipelines.dit_adapter import adapt, check_adapters
+from soracli.pipelines.dit_adapter import check_adapters
 from soracli.pipelines.dit_batch import draw_batch
 from soracli.pipelines.dit_figures import build_speedometer, shown
 from soracli.pipelines.dit_model import finish, show_draft
 from soracli.pipelines.dit_packing import tell_left_out
-from soracli.pipelines.dit_start import begin_from, check_patch, check_vae, learn_tokenizer, load_start
+from soracli.pipelines.dit_start import check_patch, check_vae, learn_tokenizer, load_start
+from soracli.pipelines.dit_state import build_state
 from soracli.pipelines.dit_step import Batch, DiTWithText, learn, validate
 from soracli.pipelines.recipes import DitTrainRecipe
 from soracli.recipe.load import Loaded
 from soracli.recipe.write import recipe_text
 from soracli.training.config import is_due, may_change
-from soracli.training.device import product_dtype, set_threads
+from soracli.training.device import set_threads
 from soracli.training.distributed import World, agree_on_stop, on_main, open_world
 from soracli.training.metrics_log import open_metrics
-from soracli.training.optimiser import build_optimiser
 from soracli.training.run_folder import RunFolder, open_run, write_stopped
-from soracli.training.seeding import seed_global
+from soracli.training.sharding import open_sharding
 from soracli.training.signals import signal_name, stop_on_signals
-from soracli.training.state import TrainState, begin_state, load_train_state, save_train_state, tell_resumed
+from soracli.training.state import TrainState, load_train_state, save_train_state, tell_resumed
 
 _MAY_CHANGE = (
     "accumulate",
     "checkpoint_activations",
+    "shard_ranks",
     *(f"sampling.{key}" for key in SamplingConfig.model_fields),
 )
 """The same command with other values of these goes on; on a finished run it only writes them into the model."""
@@ -95,6 +94,7 @@ def train_dit(
     with ExitStack() as stack:
         flag = stack.enter_context(stop_on_signals())
         world = stack.enter_context(open_world(device, recipe.loop.rank_timeout))
+        sharding = open_sharding(world, recipe.shard_ranks)
         set_threads(recipe.loop.num_threads)
         cache = LatentCache(latents)
         check_vae(cache, vae)
@@ -115,24 +115,10 @@ def train_dit(
         on_main(lambda: bool(stack.enter_context(entered())), world)
         run = RunFolder(out, False)
         tokenizer = learn_tokenizer(cache, recipe, frozen) if start is None else start.tokenizer
-        seed_global(recipe.loop.seed, "weights")
-        dit = DiT(recipe.dit, cache.spec.channels, recipe.text.hidden_size)
-        model = DiTWithText(dit, TextEncoder(recipe.text, frozen))
-        if start is not None:
-            begin_from(model, start)
-        fixed = adapt(model, recipe, init)
-        model.to(world.device)
-        optimiser = build_optimiser(
-            model.named_parameters(),
-            recipe.optimiser,
-            ("*embed*", "final*", "lora_*"),
-            product_dtype(recipe.loop.precision, world.device),
-        )
-        state = begin_state(model, optimiser, recipe.loop, fixed=fixed)
-        model.dit.checkpoints_activations = recipe.checkpoint_activations
-        if recipe.compile:
-            for block in model.dit.blocks:
-                block.compile(dynamic=True)
+        channels = cache.spec.channels
+        state = build_state(recipe, channels, world, sharding=sharding, frozen=frozen, start=start, init=init)
+        model, optimiser = state.model, state.optimiser
+        assert isinstance(model, DiTWithText)
         if load_train_state(run.checkpoints, state, reporter.note, world.device):
             reporter.note(tell_resumed(out, state.step, recipe.loop.steps))
 
@@ -161,19 +147,32 @@ def train_dit(
             task.advance(1, loss=figures["loss"], **shown(pace, figures["skipped_updates"]))
             if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, {**figures, **pace})
-            if is_due(state.step, recipe.loop.eval_every) and world.is_main:
-                metrics.write(state.step, validate(state.ema.module, sampler, tokenizer, recipe, world))
+            if is_due(state.step, recipe.loop.eval_every):
+                averaged = state.whole_average()
+                if averaged is not None and world.is_main:
+                    metrics.write(state.step, validate(averaged, sampler, tokenizer, recipe, world))
             level = agree_on_stop(flag.level, world)
             if level or is_due(state.step, recipe.loop.save_every) or state.step == recipe.loop.steps:
-                on_main(lambda: str(save_train_state(run.checkpoints, state, recipe.loop.keep_checkpoints)), world)
+                _save(run, state, recipe, world)
             if is_due(state.step, recipe.loop.sample_every):
-                on_main(lambda: show_draft(state, tokenizer, cache, recipe, run, vae, world), world)
+                averaged = state.whole_average()
+                on_main(partial(show_draft, state, averaged, tokenizer, cache, recipe, run, vae, world), world)
             if level and state.step < recipe.loop.steps:
                 reason = signal_name(level) or ""
                 on_main(partial(write_stopped, out, reason), world)
                 raise Stopped(f"{reason} after step {state.step}: everything is saved; the same command goes on")
-        on_main(lambda: finish(run, state, tokenizer, cache, recipe, vae, init), world)
+        averaged = state.whole_average()
+        on_main(lambda: finish(run, state, averaged, tokenizer, cache, recipe, vae, init), world)
     return out
+
+
+def _save(run: RunFolder, state: TrainState, recipe: DitTrainRecipe, world: World) -> None:
+    """Write a checkpoint: rank 0 if it holds everything, else each rank what it holds."""
+    save = partial(save_train_state, run.checkpoints, state, recipe.loop.keep_checkpoints)
+    if state.sharding is None:
+        on_main(lambda: str(save()), world)
+    else:
+        save()
 
 
 def _from_data(

@@ -9,7 +9,8 @@
 
 A checkpoint is written to ``step_N.part``, synced, and renamed: what has its final name is whole. It is read only if
 every hash agrees, because safetensors (and every other format) loads flipped bytes without a word. Order is by step
-number, never by file times. Nothing is ever unpickled.
+number, never by file times. Nothing is ever unpickled. Where ranks hold tensors between them a part is several files,
+each with its rows (``soracli.training.checkpoint_slices``); ``soracli.training.shared_checkpoint`` writes those.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -25,14 +27,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import apply_umask, sha256_file, sync_folder
 from soracli.core.json_text import parse_json
+from soracli.training.checkpoint_slices import Join, files_by_part, is_slice, joined, read_part
 
-FORMAT = 1
+FORMAT = 2
+"""Newest format that is read: 2 has parts of several files. A checkpoint says the oldest that has what it needs."""
 SPARE_BYTES = 2**20
 """Asked for beside the tensors: headers, JSON and the file system's own."""
 
@@ -81,39 +85,138 @@ def save_checkpoint(
         MachineError: If the disk is too full or cannot be written; earlier checkpoints are untouched.
         ValueError: If ``state`` is not JSON.
     """
-    final = folder / f"step_{step:08d}"
-    draft = folder / f"{final.name}.part"
     state_text = json.dumps(state, allow_nan=False, indent=1)
     tensor_bytes = sum(tensor.nbytes for tensors in parts.values() for tensor in tensors.values())
     need = tensor_bytes + len(state_text.encode()) + SPARE_BYTES
+    with failures_named(folder, step, need):
+        if begin_checkpoint(folder, step, need):
+            files = write_parts(folder, step, parts)
+            finish_checkpoint(folder, step, files, state_text, keep)
+    return final_folder(folder, step)
+
+
+def final_folder(folder: Path, step: int) -> Path:
+    """Where a checkpoint is once it is whole."""
+    return folder / f"step_{step:08d}"
+
+
+def draft_folder(folder: Path, step: int) -> Path:
+    """Where it is until then."""
+    return folder / f"step_{step:08d}.part"
+
+
+def begin_checkpoint(folder: Path, step: int, need: int) -> bool:
+    """Make room: clear what unfinished saves left, ask for space, make the draft.
+
+    Args:
+        folder: Where checkpoints live; made if its parent is there.
+        step: Steps done.
+        need: Bytes of the whole checkpoint.
+
+    Returns:
+        False if there is a whole checkpoint of this step already, which stays.
+
+    Raises:
+        MachineError: If there is too little space.
+        OSError: If the system refuses.
+    """
+    final = final_folder(folder, step)
+    folder.mkdir(exist_ok=True)
+    for litter in folder.glob("step_*.part"):
+        shutil.rmtree(litter)
+    if final.exists() and _is_whole(final):
+        return False
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise MachineError(f"no space for a checkpoint: {_disk_facts(folder, need)}")
+    draft_folder(folder, step).mkdir()
+    return True
+
+
+def write_parts(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Any]]:
+    """Write files of a draft and wait until they are on the disk.
+
+    Args:
+        folder: As ``begin_checkpoint``.
+        step: The same.
+        parts: Tensors by the file's name without its ending, and by their own.
+
+    Returns:
+        What the manifest says of each file.
+
+    Raises:
+        OSError, SafetensorError: If the system refuses.
+    """
+    entries = {}
+    for name, tensors in parts.items():
+        file = draft_folder(folder, step) / f"{name}.safetensors"
+        save_file(_own_storage(tensors), file)
+        apply_umask(file)
+        entries[file.name] = _synced(file)
+    return entries
+
+
+def finish_checkpoint(
+    folder: Path, step: int, files: Mapping[str, Mapping[str, Any]], state_text: str, keep: int
+) -> None:
+    """Give a draft whose tensors are written its manifest and its name, then remove all but the newest ``keep``.
+
+    Args:
+        folder: As ``begin_checkpoint``.
+        step: The same.
+        files: Of ``write_parts``, of all who wrote.
+        state_text: What is in ``state.json``.
+        keep: Complete checkpoints to keep, at least 1.
+
+    Raises:
+        OSError: If the system refuses.
+    """
+    draft, final = draft_folder(folder, step), final_folder(folder, step)
+    (draft / "state.json").write_text(state_text, encoding="utf-8")
+    files = {**files, "state.json": _synced(draft / "state.json")}
+    number = 2 if any(map(is_slice, files)) else 1
+    record = {"kind": "sora training checkpoint", "format": number, "step": step, "files": dict(sorted(files.items()))}
+    (draft / "manifest.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    _sync(draft / "manifest.json")
+    sync_folder(draft)
+    if final.exists():
+        _remove(final)
+    os.rename(draft, final)
+    sync_folder(folder)
+    _prune(folder, step, keep)
+
+
+@contextmanager
+def failures_named(folder: Path, step: int, need: int, clear: bool = True) -> Iterator[None]:
+    """Make what the system refuses while a checkpoint is written an error for people.
+
+    Args:
+        folder: As ``begin_checkpoint``.
+        step: The same.
+        need: The same.
+        clear: Whether to remove the draft then.
+
+    Raises:
+        MachineError: With what a person needs to decide.
+    """
     try:
-        folder.mkdir(exist_ok=True)
-        for litter in folder.glob("step_*.part"):
-            shutil.rmtree(litter)
-        if final.exists() and _is_whole(final):
-            return final
-        free = shutil.disk_usage(folder).free
-        if free < need:
-            raise MachineError(f"no space for a checkpoint: {_disk_facts(folder, need)}")
-        draft.mkdir()
-        for name, tensors in parts.items():
-            save_file(_own_storage(tensors), draft / f"{name}.safetensors")
-            apply_umask(draft / f"{name}.safetensors")
-        (draft / "state.json").write_text(state_text, encoding="utf-8")
-        _write_manifest(draft, step)
-        if final.exists():
-            _remove(final)
-        os.rename(draft, final)
-        sync_folder(folder)
-        _prune(folder, step, keep)
+        yield
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
+        if clear:
+            remove_draft(folder, step)
         raise MachineError(f"cannot write a checkpoint ({_reason(error)}): {_disk_facts(folder, need)}") from error
-    return final
+
+
+def remove_draft(folder: Path, step: int) -> None:
+    """Take an unfinished checkpoint away, as far as that can be done."""
+    shutil.rmtree(draft_folder(folder, step), ignore_errors=True)
 
 
 def load_latest(
-    folder: Path, note: Callable[[str], None] = lambda text: None, device: torch.device | str = "cpu"
+    folder: Path,
+    note: Callable[[str], None] = lambda text: None,
+    device: torch.device | str = "cpu",
+    join: Join = joined,
 ) -> Checkpoint | None:
     """The newest checkpoint whose every byte is as it was written.
 
@@ -121,6 +224,7 @@ def load_latest(
         folder: Where checkpoints live.
         note: Told, a line each, which damaged checkpoints were skipped and why.
         device: Where the tensors go.
+        join: What is read of a tensor that lies in several files: all of it, or some of its rows.
 
     Returns:
         The checkpoint, or None if there is none at all.
@@ -131,7 +235,7 @@ def load_latest(
     problems: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
-            return load_checkpoint(path, device)
+            return load_checkpoint(path, device, join)
         except _NewerFormatError:
             raise
         except ArtifactError as error:
@@ -145,8 +249,8 @@ def load_latest(
     return None
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Verify and read one checkpoint.
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", join: Join = joined) -> Checkpoint:
+    """Verify and read one checkpoint; arguments as ``load_latest``.
 
     Raises:
         ArtifactError: Naming the file that is missing, cut, changed or unknown.
@@ -157,9 +261,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         _verify_files(path, manifest)
         state = parse_json((path / "state.json").read_text(encoding="utf-8"))
         parts = {
-            file.removesuffix(".safetensors"): load_file(path / file, device=str(device))
-            for file in sorted(manifest["files"])
-            if file.endswith(".safetensors")
+            name: read_part([path / file for file in files], device, join)
+            for name, files in files_by_part(manifest["files"]).items()
         }
     except PermissionError as error:
         raise MachineError(f"cannot read checkpoint {path}: {_reason(error)}") from error
@@ -199,18 +302,18 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     module.load_state_dict(dict(tensors))
 
 
-def _write_manifest(draft: Path, step: int) -> None:
-    """Record every file and wait until all are on the disk; from here on the folder is complete."""
-    files = {file.name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in sorted(draft.iterdir())}
-    record = {"kind": "sora training checkpoint", "format": FORMAT, "step": step, "files": files}
-    (draft / "manifest.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    for file in draft.iterdir():
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    sync_folder(draft)
+def _synced(file: Path) -> dict[str, Any]:
+    """What the manifest says of a file, which is on the disk then."""
+    _sync(file)
+    return {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

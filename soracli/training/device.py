@@ -92,10 +92,14 @@ def product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if wanted else torch.float32
 
 
-def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
-    """A context that multiplies in ``product_dtype`` and keeps weights, sums and losses in float32."""
+def mixed_precision(precision: Precision, device: torch.device, keeps_copies: bool = True) -> torch.autocast:
+    """A context that multiplies in ``product_dtype`` and keeps weights, sums and losses in float32.
+
+    ``keeps_copies``: whether weights are turned into bfloat16 once for all passes inside; else each time anew, so that
+    copies of weights that ranks hold between them go with the weights.
+    """
     wanted = product_dtype(precision, device) == torch.bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted, cache_enabled=keeps_copies)
 
 
 def usable_cores(environ: Mapping[str, str] | None = None, quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

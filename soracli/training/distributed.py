@@ -2,7 +2,8 @@
 
 Gradients are averaged by a plain all-reduce after the backward pass, not by a wrapper around the module: the model
 stays itself (any method may be called, accumulation needs no special context, names have no prefix), at the price of
-not hiding the transfer behind the backward pass. Between ranks travel tensors and JSON, never pickles.
+not hiding the transfer behind the backward pass. A model that ranks hold between them (``soracli.training.sharding``)
+averages its gradients itself. Between ranks travel tensors and JSON, never pickles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
+from torch.distributed.tensor import DTensor
 
 from soracli.core.errors import MachineError
 from soracli.training import ranks
@@ -165,31 +167,30 @@ def agree_on_stop(level: int, world: World) -> int:
     return int(highest)
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], world: World, weight: float = 1.0) -> None:
-    """Replace gradients by their weighted mean over ranks: ``sum(weight * gradient) / sum(weight)``.
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Replace gradients by their mean over ranks, but for those that were averaged on the way back (FSDP).
 
     A parameter with a gradient on some ranks only counts as 0 on the others; one without any gradient keeps none.
+    Where ranks' losses are means over unequal shares, each is scaled by its share before the way back.
 
     Args:
         parameters: The same ones in the same order on every rank.
         world: All ranks call this together.
-        weight: What this rank's loss is a mean over (samples, tokens); equal shares need none.
     """
-    if world.size == 1:
+    trained = [each for each in parameters if each.requires_grad and not isinstance(each, DTensor)]
+    if world.size == 1 or not trained:
         return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    # One small message says which gradients exist anywhere and what the weights add up to.
-    present = torch.tensor([float(parameter.grad is not None) for parameter in trained] + [weight], dtype=torch.float64)
+    # One small message says which gradients exist anywhere.
+    present = torch.tensor([float(parameter.grad is not None) for parameter in trained])
     dist.all_reduce(present)
-    factor = weight / float(present[-1])
     gradients: list[Tensor] = []
-    for parameter, anywhere in zip(trained, present[:-1].tolist(), strict=True):
+    for parameter, anywhere in zip(trained, present.tolist(), strict=True):
         if anywhere:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
     for bucket in _buckets(gradients):
-        joined = torch.cat([gradient.reshape(-1) for gradient in bucket]).mul_(factor)
+        joined = torch.cat([gradient.reshape(-1) for gradient in bucket]).mul_(1 / world.size)
         dist.all_reduce(joined)
         for gradient, mean in zip(bucket, torch.split(joined, [gradient.numel() for gradient in bucket]), strict=True):
             gradient.copy_(mean.view_as(gradient))
@@ -235,14 +236,58 @@ def on_main(function: Callable[[], Any], world: World) -> Any:
     return answer["value"]
 
 
+def on_all(function: Callable[[], Any], world: World) -> list[Any]:
+    """Do something on every rank; each hears what all of them gave, or all fail with the first one's error.
+
+    Args:
+        function: Gives a JSON value.
+        world: All ranks call this together.
+
+    Returns:
+        The values in order of rank.
+
+    Raises:
+        SoraError: What a rank raised, as ``on_main``.
+    """
+    failure: BaseException | None = None
+    try:
+        answer = {"value": function()}
+    except Exception as error:  # whatever it is, the other ranks must hear of it
+        failure = error
+        answer = {"error": name_for_others(error), "message": str(error)}
+    answers = _gather_json(answer, world)
+    if failure is not None:
+        raise failure
+    for rank, other in enumerate(answers):
+        if "error" in other:
+            raise error_of_rank(rank, other["error"], other["message"])
+    return [each["value"] for each in answers]
+
+
 def _broadcast_json(value: Any) -> Any:
-    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    data = _bytes_of(value)
     length = torch.tensor([data.numel()])
     dist.broadcast(length, src=0)
     if dist.get_rank() != 0:
         data = torch.empty(int(length), dtype=torch.uint8)
     dist.broadcast(data, src=0)
     return json.loads(bytes(data.tolist()))
+
+
+def _gather_json(value: Any, world: World) -> list[Any]:
+    if world.size == 1:
+        return [value]
+    data = _bytes_of(value)
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(world.size)]
+    dist.all_gather(lengths, torch.tensor([data.numel()]))
+    longest = int(torch.cat(lengths).max())
+    texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(world.size)]
+    dist.all_gather(texts, torch.cat([data, data.new_zeros(longest - len(data))]))
+    return [json.loads(bytes(text[: int(length)].tolist())) for text, length in zip(texts, lengths, strict=True)]
+
+
+def _bytes_of(value: Any) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:

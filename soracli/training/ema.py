@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from soracli.core.errors import ArtifactError
 from soracli.training.checkpoint import load_module
+from soracli.training.sharding import local_of
 
 TensorList: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
@@ -44,7 +45,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     def average(averaged: TensorList, current: TensorList, num_averaged: Tensor | int) -> None:
         # The first update only copies, so the n-th average is update n - 1 of the formula.
         weight = 1 - decay_at(int(num_averaged) - 1, decay)
-        torch._foreach_lerp_(averaged, current, weight)
+        torch._foreach_lerp_([local_of(each) for each in averaged], [local_of(each) for each in current], weight)
 
     ema = AveragedModel(model, multi_avg_fn=average)
     # What is not trained is the same in all averages: one copy of it in memory.

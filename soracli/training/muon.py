@@ -9,9 +9,14 @@ half of the products for the wide matrices of convolutions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from soracli.training.sharding import local_of
+from soracli.training.shared_matrices import each_on_one_rank
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -69,16 +74,27 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update every matrix that has a gradient."""
         loss = closure() if closure is not None else None
+        whole = partial(orthogonalise, dtype=self.dtype)
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                average = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-                nesterov = parameter.grad.lerp(average, group["momentum"])
-                update = orthogonalise(nesterov.float(), self.dtype).to(parameter.dtype)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            directions = (self._direction(parameter, group["momentum"]) for parameter in trained)
+            if trained and isinstance(trained[0], DTensor):
+                shapes = [parameter.shape for parameter in trained]
+                updates = iter(each_on_one_rank(whole, list(directions), shapes, trained[0].device_mesh))
+            else:
+                updates = map(whole, directions)
+            for parameter, update in zip(trained, updates, strict=True):
+                own = local_of(parameter)
+                own.mul_(1 - group["lr"] * group["weight_decay"])
+                own.add_(update.to(own.dtype), alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
         return loss
+
+    def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        """Where a matrix goes before it is orthogonalised, float32; of a sharded one the rows that this rank holds."""
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        assert parameter.grad is not None
+        gradient = local_of(parameter.grad)
+        average = local_of(state["momentum_buffer"]).lerp_(gradient, 1 - momentum)
+        return gradient.lerp(average, momentum).float()

@@ -15,6 +15,7 @@ from statistics import median
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from soracli.core.errors import NumericsError
 from soracli.training.config import OptimiserConfig
@@ -194,6 +195,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> float:
     with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
     gradients = [parameter.grad for parameter in with_gradient if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
+    if isinstance(norm, DTensor):  # of the rows that this rank holds
+        norm = norm.full_tensor()
     value = float(norm)
     if largest > 0 and math.isfinite(value):
         nn.utils.clip_grads_with_norm_(with_gradient, largest, norm)

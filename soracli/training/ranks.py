@@ -115,6 +115,31 @@ def share_of(indices: Sequence[int], rank: int, size: int) -> list[int]:
     return list(indices[rank * each : (rank + 1) * each])
 
 
+def sharing_ranks(wanted: int, size: int) -> int:
+    """How many ranks hold weights between them.
+
+    Args:
+        wanted: By the recipe; 0 is all.
+        size: All ranks.
+
+    Raises:
+        UsageError: If ranks cannot be divided into groups of so many; names the numbers that fit.
+    """
+    if wanted and size % wanted:
+        fits = ", ".join(str(number) for number in range(1, size + 1) if size % number == 0)
+        raise UsageError(
+            f"shard_ranks = {wanted} does not divide {size} rank{'s' if size > 1 else ''}; what fits: {fits}, or 0 for "
+            "all there are"
+        )
+    return wanted or size
+
+
+def rows_of(count: int, num_slices: int, index: int) -> tuple[int, int]:
+    """First and last (exclusive) of the rows that one of several ranks holds, as FSDP cuts: the last may have fewer."""
+    each = -(-count // num_slices)
+    return min(count, index * each), min(count, (index + 1) * each)
+
+
 def work_share(environ: Mapping[str, str]) -> tuple[int, int]:
     """Number and count of this process among all that do independent pieces of one work, such as caching latents.
 

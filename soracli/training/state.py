@@ -12,11 +12,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from soracli.core.errors import ArtifactError, NumericsError
 from soracli.training.checkpoint import load_latest, load_module, save_checkpoint
+from soracli.training.checkpoint_slices import joined
 from soracli.training.config import LoopConfig
 from soracli.training.ema import average_name, build_averages, ema_tensors, load_ema
 from soracli.training.guard import Guard
 from soracli.training.optimiser import Optimiser
 from soracli.training.optimiser_state import flatten_optimiser, unflatten_optimiser
+from soracli.training.sharding import Sharding, gather_module
+from soracli.training.shared_checkpoint import save_shared_checkpoint
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class TrainState:
         partner: What is trained beside it, if anything.
         averages: All averages by the part of a checkpoint that each is, ``ema`` among them; that one alone by default.
         fixed: Names of weights that stay as they are and are found elsewhere: checkpoints leave them out.
+        sharding: Who holds what, if ranks hold model, averages and optimiser between them.
+        empty: ``empty_copy`` of the model then.
     """
 
     model: nn.Module
@@ -55,6 +60,8 @@ class TrainState:
     partner: Partner | None = None
     averages: Mapping[str, AveragedModel] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    sharding: Sharding | None = None
+    empty: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self.averages = self.averages or {"ema": self.ema}
@@ -63,6 +70,15 @@ class TrainState:
         """Move all averages towards the weights, after an update."""
         for average in self.averages.values():
             average.update_parameters(self.model)
+
+    def whole_average(self) -> nn.Module | None:
+        """The averaged weights that are measured and become the model, as a module by itself.
+
+        Where ranks hold them between them all ranks call this together, and they are gathered on rank 0 alone.
+        """
+        if self.sharding is None or self.empty is None:
+            return self.ema.module
+        return gather_module(self.ema.module, self.empty, self.sharding)
 
     def slow_down(self, scale: float) -> None:
         """Multiply the learning rates of the recipe, from now on."""
@@ -85,7 +101,7 @@ def begin_state(
 
 
 def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
-    """Write a checkpoint of everything; see ``save_checkpoint``."""
+    """Write a checkpoint of everything; see ``save_checkpoint``, and with a ``sharding`` ``save_shared_checkpoint``."""
     parts = {"model": _without(state.model.state_dict(), state.fixed)}
     parts |= {name: _without(ema_tensors(average), state.fixed) for name, average in state.averages.items()}
     parts["optimiser"], record = flatten_optimiser(state.optimiser)
@@ -93,6 +109,8 @@ def save_train_state(folder: Path, state: TrainState, keep: int) -> Path:
     if state.partner is not None:
         parts["partner"] = dict(state.partner.module.state_dict())
         parts["partner_optimiser"], facts["partner_optimiser"] = flatten_optimiser(state.partner.optimiser)
+    if state.sharding is not None:
+        return save_shared_checkpoint(folder, state.step, parts, facts, keep, state.sharding)
     return save_checkpoint(folder, state.step, parts, facts, keep)
 
 
@@ -107,7 +125,9 @@ def load_train_state(
     Raises:
         ArtifactError: If there are checkpoints but none fits.
     """
-    checkpoint = load_latest(folder, note, device) if folder.is_dir() else None
+    plain = [name for name, _ in state.model.named_buffers()]
+    join = joined if state.sharding is None else state.sharding.own_rows(plain)
+    checkpoint = load_latest(folder, note, device, join) if folder.is_dir() else None
     if checkpoint is None:
         return False
     try:

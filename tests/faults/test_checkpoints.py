@@ -173,5 +173,5 @@ def test_a_run_that_vanishes_is_not_made_anew(tmp_path: Path) -> None:
         train_dit(dit_recipe(), latents=latents, vae=vae, out=out, device="cpu", reporter=vanish)
     gone = RunFolder(out, True)
     with pytest.raises(MachineError, match="is gone"):
-        show_draft(None, None, None, None, gone, None, None)  # type: ignore[arg-type]
+        show_draft(None, None, None, None, None, gone, None, None)  # type: ignore[arg-type]
     assert list((tmp_path / "runs").iterdir()) == []

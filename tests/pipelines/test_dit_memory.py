@@ -81,6 +81,27 @@ def test_state_is_what_a_training_holds(name: str) -> None:
     assert count_memory(model, recipe_of("loop.ema_decay=0"), 0, half=False).average == 0
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 64])
+def test_ranks_hold_rows_and_gather_blocks(ranks: int) -> None:
+    """Told again by cutting every weight as FSDP does; a last rank may hold none of a small one."""
+    recipe = recipe_of("optimiser.name=muon")
+    dit = DiT(recipe.dit, 4, 16)
+    weights = dict(dit.named_parameters())
+    first = {name: weight.chunk(ranks)[0].nbytes for name, weight in weights.items()}
+    whole, held = count_memory(dit, recipe, 9, half=False), count_memory(dit, recipe, 9, half=False, num_slices=ranks)
+    assert held.weights == held.gradients == held.average == sum(first.values())
+    adamw = build_optimiser(weights.items(), recipe.optimiser, ("*embed*", "final*")).parts["adamw"]
+    twice = {id(weight) for group in adamw.param_groups for weight in group["params"]}
+    assert held.optimiser == sum(size * (1 + (id(weights[name]) in twice)) for name, size in first.items())
+    block = sum(weight.nbytes for weight in dit.blocks[0].parameters())
+    outside = whole.weights - len(dit.blocks) * block
+    assert (held.activations, held.gathered) == (whole.activations, 4 * block + 2 * outside)
+    # Copies in bfloat16 are kept for the way back, or made again with what they are needed for.
+    for changes, copies in (((), whole.weights / 2), (("checkpoint_activations=true",), (block + outside) / 2)):
+        half = count_memory(dit, recipe_of("optimiser.name=muon", *changes), 9, half=True, num_slices=ranks)
+        assert half.weights == held.weights + copies
+
+
 def test_half_precision_keeps_less() -> None:
     recipe = recipe_of()
     for half, whole in zip(kept_by_token(recipe.dit, True), kept_by_token(recipe.dit, False), strict=True):

@@ -37,7 +37,7 @@ def drawer(tmp_path):
 def test_what_is_counted_is_what_is_drawn(drawer, settings):
     parts = drawer(*PACKED, "flow.text_dropout=0.3", *settings)
     for step in range(6):
-        keys = packed_keys(*parts, step, ONE)
+        keys = packed_keys(*parts, step, ONE)[0]
         [(tokens, targets)] = draw_batch(*parts, step, ONE)
         pictures = step < parts[2].samples.images_first
         assert [segment.length for segment in tokens.segments] == [count_tokens(*parts, key, pictures) for key in keys]
@@ -62,10 +62,10 @@ def test_a_step_is_the_same_for_any_number_of_ranks(drawer):
 
 def test_steps_show_other_samples_and_pictures_come_first(drawer):
     parts = drawer(*PACKED, "samples.images_first=3", "samples.image_share=0")
-    keys = [key for step in range(200) for key in packed_keys(*parts, step, ONE)]
+    keys = [key for step in range(200) for key in packed_keys(*parts, step, ONE)[0]]
     assert len(set(keys)) == len(keys)
-    assert {first for _, first, _ in packed_keys(*parts, 2, ONE)} == {0}
-    assert {first for _, first, _ in packed_keys(*parts, 3, ONE)} == {3}
+    assert {first for _, first, _ in packed_keys(*parts, 2, ONE)[0]} == {0}
+    assert {first for _, first, _ in packed_keys(*parts, 3, ONE)[0]} == {3}
     assert plan_sequences(*parts, 3).padding < 0.2
 
 

@@ -190,7 +190,7 @@ def test_what_is_counted_is_what_is_drawn(parts, settings):
     given = parts(*EDITS, "samples.max_tokens=150", "samples.sequences=2", *settings)
     sources = 0
     for step in range(4):
-        keys = packed_keys(*given, step, ONE)
+        keys = packed_keys(*given, step, ONE)[0]
         [(tokens, targets)] = draw_batch(*given, step, ONE)
         assert [segment.length for segment in tokens.segments] == [count_tokens(*given, key) for key in keys]
         assert len(targets) == len(tokens.wanted) and not (tokens.kind[tokens.wanted] == TEXT).any()

@@ -88,6 +88,16 @@ def test_a_dit_without_a_cache_grows_with_its_videos():
     assert packed.batch * packed.units == pytest.approx(3 * 512) and packed.shares == 3
 
 
+def test_ranks_may_hold_a_dit_between_them():
+    whole = count_training(dit_recipe().recipe, "h100")
+    for wanted, ranks, slices in ((0, 4, 4), (2, 4, 2), (0, 1, 1)):
+        held = count_training(dit_recipe(f"shard_ranks={wanted}").recipe, "h100", ranks=ranks)
+        assert held.fixed["average"] == pytest.approx(whole.fixed["average"] / slices, rel=0.1)
+        assert ("gathered" in held.fixed) == (slices > 1) and held.activations == whole.activations
+    with pytest.raises(UsageError, match="shard_ranks = 3 does not divide 4 ranks"):
+        count_training(dit_recipe("shard_ranks=3").recipe, "h100", ranks=4)
+
+
 def test_a_cluster():
     plan = plan_cluster(COST, Cluster("x", 4, 2e12, 4 * 10**9, 0.5, 2.0))
     assert plan.step_seconds == pytest.approx(6 / 4) and plan.days == pytest.approx(0.125)

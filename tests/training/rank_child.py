@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from soracli.core.errors import BusyError, RecipeError, SoraError
+from soracli.core.errors import BusyError, MachineError, RecipeError, SoraError
 from soracli.training.distributed import (
     World,
     agree_on_stop,
     average_gradients,
     barrier,
     broadcast_module,
+    on_all,
     on_main,
     open_world,
 )
@@ -38,13 +39,27 @@ def refused(error: Exception, world: World) -> list[str]:
     return []
 
 
-def weighted_mean(world: World) -> list[float | None]:
-    """Ranks 0 and 1 hold 1 and 4, weigh 3 and 1; one gradient is on rank 1 only, one on neither."""
+def all_refused(world: World) -> list[str]:
+    """What every rank is told when rank 1 raises what others do not."""
+
+    def fail() -> None:
+        if world.rank == 1:
+            raise MachineError("the disk is full")
+
+    try:
+        on_all(fail, world)
+    except SoraError as seen:
+        return [type(seen).__name__, str(seen)]
+    return []
+
+
+def mean(world: World) -> list[float | None]:
+    """Ranks 0 and 1 hold 1 and 4; one gradient is on rank 1 only, one on neither."""
     both, one_sided, neither = (torch.nn.Parameter(torch.zeros(1)) for _ in range(3))
     both.grad = torch.tensor([1.0 + 3 * world.rank])
     if world.rank == 1:
         one_sided.grad = torch.tensor([8.0])
-    average_gradients([both, one_sided, neither], world, weight=3.0 - 2 * world.rank)
+    average_gradients([both, one_sided, neither], world)
     return [None if value.grad is None else float(value.grad) for value in (both, one_sided, neither)]
 
 
@@ -63,7 +78,9 @@ def run_rank(folder: Path) -> None:
             "busy": refused(BusyError("taken"), world),
             "recipe": refused(RecipeError(["a", "b"]), world),
             "bug": refused(ZeroDivisionError("oops"), world),
-            "weighted": weighted_mean(world),
+            "all": on_all(lambda: {"from": world.rank, "text": "ä" * (1 + world.rank)}, world),
+            "one of all": all_refused(world),
+            "mean": mean(world),
             "broadcast": float(sum(tensor.double().sum() for tensor in strange.state_dict().values())),
         }
         barrier(world)

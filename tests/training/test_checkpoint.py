@@ -141,7 +141,7 @@ def test_a_damaged_newest_is_replaced_when_the_run_gets_there_again(tmp_path):
 def test_a_newer_format_is_not_taken_for_damage(tmp_path):
     save(tmp_path, 1)
     manifest = save(tmp_path, 2) / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 2}))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 3}))
     with pytest.raises(ArtifactError, match=r"made by a newer sora.*update"):
         load_latest(tmp_path)
 

@@ -12,7 +12,7 @@ import torch
 
 from soracli.core.errors import MachineError
 from soracli.training.checkpoint import load_latest
-from soracli.training.distributed import agree_on_stop, all_mean, average_gradients, on_main, open_world
+from soracli.training.distributed import agree_on_stop, all_mean, average_gradients, on_all, on_main, open_world
 from tests.training.toy import ALONE, train_toy
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +63,11 @@ def test_two_ranks_are_one(tmp_path, launcher):
         assert report["value"] == {"from": 0}
         assert report["busy"] == ["BusyError", "taken"]
         assert report["recipe"] == ["RecipeError", "a\nb"]
-        assert report["weighted"] == [(3 * 1 + 1 * 4) / 4, 8 / 4, None]
+        assert report["mean"] == [(1 + 4) / 2, 8 / 2, None]
+        assert report["all"] == [{"from": 0, "text": "ä"}, {"from": 1, "text": "ää"}]
     assert one["broadcast"] == two["broadcast"]
+    assert one["one of all"] == ["MachineError", "rank 1: the disk is full"]
+    assert two["one of all"] == ["MachineError", "the disk is full"]
     assert one["bug"] == ["ZeroDivisionError", "oops"]
     assert two["bug"] == ["SoraError", "rank 0: ZeroDivisionError: oops"]
 
@@ -74,7 +77,7 @@ def test_alone_everything_is_free():
         assert world == ALONE and world.is_main
     assert all_mean([1.5, 2.0], ALONE) == [1.5, 2.0]
     assert agree_on_stop(2, ALONE) == 2
-    assert on_main(lambda: "here", ALONE) == "here"
+    assert on_main(lambda: "here", ALONE) == "here" and on_all(lambda: "here", ALONE) == ["here"]
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.ones(1)
     average_gradients([parameter], ALONE)
