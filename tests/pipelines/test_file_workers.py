@@ -55,7 +55,10 @@ def test_a_machine_problem_ends_it(tmp_path: Path, workers: int) -> None:
         map_files(size_of, make(tmp_path, "a", "machine"), workers, SilentReporter(), "sizes")
 
 
-MOUNT = 'mount -t tmpfs -o size=$1 tmpfs /dev/shm 2>/dev/null || exit 77; exec "$2" -m tests.pipelines.test_file_workers "$3"'
+MOUNT = """
+mount -t tmpfs -o size=$1 tmpfs /dev/shm 2>/dev/null || exit 77
+exec "$2" -m tests.pipelines.test_file_workers "$3"
+"""
 """In a mount namespace of its own: shared memory of so many bytes, and files over two processes."""
 
 
