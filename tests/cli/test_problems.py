@@ -150,7 +150,9 @@ def test_what_the_machine_lacks(error: Exception, words: str) -> None:
 def test_memory_of_a_device() -> None:
     torch = importlib.import_module("torch")
     (line,), code = describe_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert line.startswith("sora: error: out of memory: the device has too little")
+    assert line.startswith(
+        "sora: error: out of memory: the device has too little for this (2 GiB more were wanted); take"
+    )
     assert code == 5
 
 

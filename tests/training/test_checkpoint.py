@@ -128,6 +128,7 @@ def test_files_of_two_steps_mixed_are_found(tmp_path):
         load_checkpoint(two)
 
 
+@pytest.mark.row(7)
 def test_a_damaged_newest_is_replaced_when_the_run_gets_there_again(tmp_path):
     save(tmp_path, 1)
     (save(tmp_path, 2) / "state.json").unlink()
@@ -163,6 +164,7 @@ def test_state_must_be_json(tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.row(15)
 def test_a_run_folder_that_vanished_is_not_made_anew(tmp_path):
     with pytest.raises(MachineError, match="No such file"):
         save(tmp_path / "gone" / "checkpoints", 1)
