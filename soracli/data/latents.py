@@ -141,7 +141,6 @@ def write_shard(
 
     Raises:
         MachineError: If the disk is full or cannot be written.
-        NumericsError: If latents are not finite as they are stored; nothing is written then.
         ValueError: If a source has another shape than what is made of it.
     """
     path = folder / "shards" / f"{name}.safetensors"
@@ -176,13 +175,11 @@ def write_shard(
         }
         for number, (value, record) in enumerate(zip(latents, records, strict=True))
     ]
-    write_json_atomic(path.with_suffix(".json"), {"shard": name, "sha256": content_hash, "entries": entries})
+    write_json_atomic(path.with_suffix(".json"), entries)
 
 
 def write_index(folder: Path, spec: LatentSpec, shards: Sequence[str], statistics: Mapping[str, Any]) -> None:
-    """Write ``latents.json``: which shards, all of them there, make up this cache. What killed writers left goes."""
-    for litter in folder.rglob("*.part"):
-        litter.unlink(missing_ok=True)
+    """Write ``latents.json``: which shards make up this cache."""
     record = {"format": FORMAT, "kind": "latents", "spec": spec.to_dict(), "shards": list(shards), **statistics}
     write_json_atomic(folder / "latents.json", record)
 
@@ -216,7 +213,6 @@ class LatentCache:
             raise ArtifactError(f"{path} is damaged: a shard has an impossible name; run sora latents cache again")
         self.spec = LatentSpec.from_dict(spec)
         self.content_hash = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
-        self._hashes: dict[str, str] = {}
         self.entries = tuple(entry for name in shards for entry in self._read_records(name))
         self._tensors: dict[str, dict[str, Tensor]] = {}
         self._sound: set[tuple[str, int]] = set()
@@ -225,11 +221,6 @@ class LatentCache:
         path = self.folder / "shards" / f"{name}.json"
         try:
             records = parse_json(path.read_text(encoding="utf-8"))
-            if isinstance(records, dict):  # caches of version 0.1 have lists, without a hash
-                if records["shard"] != name:
-                    raise ValueError(f"it is that of shard {records['shard']!r:.100}")
-                self._hashes[name] = records["sha256"]
-                records = records["entries"]
             return [_entry(name, number, record) for number, record in enumerate(records)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
@@ -265,9 +256,6 @@ class LatentCache:
         if entry.shard not in self._tensors:
             path = self.folder / "shards" / f"{entry.shard}.safetensors"
             try:
-                written = self._hashes.get(entry.shard)
-                if written is not None and sha256_file(path) != written:
-                    raise OSError("it is not what was written")
                 with safe_open(path, framework="pt") as file:
                     self._tensors[entry.shard] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (OSError, SafetensorError) as error:

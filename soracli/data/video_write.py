@@ -128,8 +128,10 @@ class VideoWriter:
             _check_encoder(ffmpeg_path(), "ffv1" if self._lossless else _ENCODERS[self._suffix])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The encoder of a process that was killed may still be writing there: into its own file, not into ours.
+            self.part.unlink(missing_ok=True)
             # Finds a read-only folder or a full disk before minutes are spent on frames.
-            self.part.open("wb").close()
+            self.part.open("xb").close()
         except OSError as error:
             raise machine_error(error, self.part, "cannot write") from error
         return self

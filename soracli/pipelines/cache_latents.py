@@ -36,9 +36,6 @@ from soracli.training.signals import StopFlag, signal_name, stop_on_signals
 _LOOK_SECONDS = 0.2
 """Between two looks at what another process makes."""
 
-_PATIENCE = 0.2
-"""Seconds that a shard which another process is making is left to it, before the next one is looked at."""
-
 
 def cache_latents(
     recipe: LatentsCacheRecipe,

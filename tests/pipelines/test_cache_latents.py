@@ -1,10 +1,6 @@
 """Caching latents: against encoding here; names follow content; what is missing is made again; many tasks are one."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -31,65 +27,6 @@ from tests.models.tiny import SPEC, stir, tiny_vae
 from tests.pipelines.runs import Notes, StopAfter
 
 CPU = torch.device("cpu")
-IN_CHILD = """
-import os, signal, sys
-from pathlib import Path
-from soracli.data import latents
-from soracli.pipelines import cache_latents, clip_shards, world_shards
-from soracli.pipelines.recipes import LatentsCacheRecipe
-world_shards._SHARD_VIDEOS = world_shards._SHARD_IMAGES = clip_shards._SHARD_CLIPS = 2
-vae, root, recipe = map(Path, sys.argv[1:])
-recipe = LatentsCacheRecipe.model_validate_json(recipe.read_text())
-
-def cache(out):
-    cache_latents.cache_latents(recipe, vae=vae, clips=None, out=out, device="cpu")
-"""
-KILLED_AT_EVERY_MOMENT = f"""{IN_CHILD}
-def child(out, moment):
-    count = 0
-    def counted(function):
-        def wrapped(*args, **kwargs):
-            nonlocal count
-            count += 1
-            if count == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-        return wrapped
-    os.fsync, os.rename, os.replace, os.mkdir = map(counted, (os.fsync, os.rename, os.replace, os.mkdir))
-    latents.save_file, latents.sha256_file = counted(latents.save_file), counted(latents.sha256_file)
-    cache(out)
-
-for moment in range(1, 200):
-    process = os.fork()
-    if process == 0:
-        child(root / str(moment), moment)
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
-    if not os.WIFSIGNALED(status):
-        print(moment)
-        break
-    cache(root / str(moment))
-"""
-AT_ONCE = f"""{IN_CHILD}
-write = latents.write_shard
-ready, go = os.pipe(), os.pipe()
-processes = []
-for number in range(2):
-    process = os.fork()
-    if process == 0:
-        os.write(ready[1], b".")
-        os.read(go[0], 1)
-        def told(folder, name, *made):
-            print(name, flush=True)
-            write(folder, name, *made)
-        cache_latents.write_shard = told
-        cache(root)
-        os._exit(0)
-    processes.append(process)
-os.read(ready[0], 1), os.read(ready[0], 1)
-os.write(go[1], b"..")
-assert [os.waitpid(process, 0)[1] for process in processes] == [0, 0]
-"""
 WORLD = WorldLatentsConfig(videos=3, images=2, seconds=0.8, fps=8, height=16, width=24, captions=3)
 RECIPE = LatentsCacheRecipe(world=WORLD, clips=ClipLatentsConfig(side_multiple=8, max_pixels=24 * 24))
 
@@ -127,16 +64,6 @@ def test_scenes_are_encoded_with_their_captions(vae, tmp_path):
         torch.testing.assert_close(cache.latents(entry), expected, atol=2e-3, rtol=2e-3)  # stored in float16
         assert len(entry.captions) == len(entry.still_captions) == 3 and all(entry.captions + entry.still_captions)
         assert number < 3 or entry.captions == entry.still_captions
-
-
-def run_child(script, *arguments: str) -> str:
-    """What a script says, in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, env=environment, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def shards(folder) -> dict[str, bytes]:
@@ -362,47 +289,6 @@ def test_a_vae_that_breaks_on_the_world_caches_nothing(vae, tmp_path, monkeypatc
     with pytest.raises(NumericsError, match="encoder gave numbers that are not finite"):
         run(vae, tmp_path / "out")
     assert not (tmp_path / "out/shards").exists()
-
-
-@pytest.mark.row(44)
-def test_a_clip_whose_latents_are_not_finite_is_left_out_by_name(vae, tmp_path, monkeypatch):
-    done = []
-
-    def encode(*arguments):
-        done.append(encode_video(*arguments))
-        return done[-1] * (torch.nan if len(done) == 2 else 1)
-
-    monkeypatch.setattr(clip_shards, "encode_video", encode)
-    clips = [make_clip(tmp_path, f"{number}.webp", 5 + 4 * number, seed=number) for number in range(2)]
-    reporter = Listening()
-    recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
-    cache = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, *clips), reporter)
-    assert [entry.name for entry in cache.entries] == ["0.webp"]
-    assert len(reporter.notes) == 1 and "1.webp: its latents are not finite" in reporter.notes[0]
-
-
-@pytest.mark.row(60)
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(vae, tmp_path):
-    run(vae, tmp_path / "whole")
-    recipe = (tmp_path / "recipe.json").write_text(RECIPE.model_dump_json()) and str(tmp_path / "recipe.json")
-    (script := tmp_path / "killed.py").write_text(KILLED_AT_EVERY_MOMENT)
-    moments = run_child(script, str(vae), str(tmp_path / "killed"), recipe)
-    assert int(moments) > 9
-    for moment in range(1, int(moments) + 1):
-        folder = tmp_path / "killed" / str(moment)
-        assert shards(folder) == shards(tmp_path / "whole")
-        assert (folder / "latents.json").read_bytes() == (tmp_path / "whole/latents.json").read_bytes()
-
-
-@pytest.mark.row(63)
-def test_two_at_once_share_the_shards_out(vae, tmp_path):
-    run(vae, tmp_path / "one")
-    recipe = (tmp_path / "recipe.json").write_text(RECIPE.model_dump_json()) and str(tmp_path / "recipe.json")
-    (script := tmp_path / "at_once.py").write_text(AT_ONCE)
-    made = run_child(script, str(vae), str(tmp_path / "two"), recipe).split()
-    assert sorted(made) == sorted({path.stem for path in (tmp_path / "one/shards").glob("*.json")})  # none twice
-    assert shards(tmp_path / "two") == shards(tmp_path / "one")
-    assert (tmp_path / "two/latents.json").read_bytes() == (tmp_path / "one/latents.json").read_bytes()
 
 
 def test_two_array_tasks_make_what_one_makes(vae, tmp_path, monkeypatch):
