@@ -25,9 +25,9 @@ from soracli.pipelines.train_dit import train_dit
 from tests.pipelines.runs import dit_recipe
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))
-folder = Path(sys.argv[1])
+folder, recipe = Path(sys.argv[1]), dit_recipe(*sys.argv[2:])
 try:
-    train_dit(dit_recipe(*sys.argv[2:]), latents=folder / "latents", vae=folder / "vae", out=folder / "run", device="cpu")
+    train_dit(recipe, latents=folder / "latents", vae=folder / "vae", out=folder / "run", device="cpu")
 except Exception as error:
     lines, code = describe_error(error)
     print(*lines, sep="\\n")
