@@ -3,9 +3,10 @@
     python benchmarks/ranks.py                                    # 1 and 2 processes of one thread each, nano/dit
     python benchmarks/ranks.py --set optimiser.name=adamw --share 16 --json result.json
 
-Three ways of the same training take turns in one run, a few steps at a time, so that a machine that slows down slows
-all of them: one process; several that hold all weights each (an all-reduce of gradients); several that hold them
-between them (``shard_ranks = 0``). Every process has one thread and the same share of a batch, so several do that many
+Four ways of the same training take turns in one run, a few steps at a time, so that a machine that slows down slows
+all of them: one process; several at once that know nothing of one another, which is as much as this machine has for
+several; several that hold all weights each (an all-reduce of gradients); several that hold them between them
+(``shard_ranks = 0``). Every process has one thread and the same share of a batch, so several do that many
 times the work. A step is all that ``sora dit train`` does in one: samples are drawn of a made-up cache, learnt from,
 averaged. Each turn does the same steps with all of them; medians over turns are printed. Ranks are forks; nothing else
 should run.
@@ -44,7 +45,8 @@ from soracli.training.distributed import World, barrier, open_world
 from soracli.training.sharding import open_sharding
 from soracli.training.state import TrainState
 
-WAYS = ("one", "replicated", "sharded")
+WAYS = ("one", "apart", "replicated", "sharded")
+ALONE = ("one", "apart")
 PLAIN = ("samples.images_first=0", "samples.edit_share=0", "samples.cut_share=0", "loop.num_threads=1")
 """The made-up cache has neither edits nor cuts, and a training shows pictures alone for its first steps only."""
 LENGTHS = (13, 9, 13, 9, 5, 1)
@@ -89,11 +91,13 @@ class Training:
 
     Attributes:
         world: The ranks of it.
+        beside: Those that do it at the same time.
     """
 
     def __init__(self, way: str, cache: LatentCache, changes: Sequence[str], share: int, world: World, name: str):
         """Build it; all ranks together but for ``one``, which rank 0 builds."""
-        self.world = World(0, 1, 0, world.device) if way == "one" else world
+        self.world = World(0, 1, 0, world.device) if way in ALONE else world
+        self.beside = world if way == "apart" else self.world
         size = f"samples.batch_size={share * self.world.size}"
         held = f"shard_ranks={0 if way == 'sharded' else 1}"
         self.recipe = load_recipe(DitTrainRecipe, find_recipe(name), [*PLAIN, *changes, size, held]).recipe
@@ -105,13 +109,14 @@ class Training:
     def do(self, first: int, steps: int) -> Turn:
         """Steps from ``first`` on."""
         assert isinstance(self.state.model, DiTWithText)
-        barrier(self.world)
+        barrier(self.beside)
         began, tokens = time.perf_counter(), 0.0
         for self.state.step in range(first, first + steps):
             batch = draw_batch(self.sampler, self.tokenizer, self.recipe, self.state.step, self.world)
             tokens += learn(self.state.model, batch, self.recipe, self.state, self.world)["tokens"]
-        barrier(self.world)
-        return Turn(time.perf_counter() - began, tokens, steps * self.recipe.samples.batch_size)
+        barrier(self.beside)
+        times = self.beside.size // self.world.size
+        return Turn(time.perf_counter() - began, times * tokens, times * steps * self.recipe.samples.batch_size)
 
 
 def run_rank(folder: Path, given: argparse.Namespace) -> None:
@@ -179,6 +184,8 @@ def table(facts: dict[str, object], given: argparse.Namespace) -> tuple[str, dic
         return statistics.median(getattr(a, figure) / a.seconds / (getattr(b, figure) / b.seconds) for a, b in pairs)
 
     figures = {
+        "scaling_apart": ratio("apart", "one", "samples"),
+        "replicated_over_apart": ratio("replicated", "apart", "samples"),
         "scaling_samples": ratio("replicated", "one", "samples"),
         "scaling_tokens": ratio("replicated", "one", "tokens"),
         "scaling_samples_sharded": ratio("sharded", "one", "samples"),
@@ -198,6 +205,8 @@ def table(facts: dict[str, object], given: argparse.Namespace) -> tuple[str, dic
     lines += [
         f"{given.ranks} processes over one, samples/s: {figures['scaling_samples']:.2f} (tokens/s "
         f"{figures['scaling_tokens']:.2f}, sharded {figures['scaling_samples_sharded']:.2f})",
+        f"{given.ranks} that know nothing of one another over one: {figures['scaling_apart']:.2f}; replicated over "
+        f"those: {figures['replicated_over_apart']:.2f}",
         f"a sharded step over a replicated one: {figures['sharded_over_replicated']:.3f}",
     ]
     return "\n".join(lines), figures

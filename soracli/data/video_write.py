@@ -129,9 +129,10 @@ class VideoWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The encoder of a process that was killed may still be writing there: into its own file, not into ours.
-            self.part.unlink(missing_ok=True)
+            if self.part.is_file():
+                self.part.unlink()
             # Finds a read-only folder or a full disk before minutes are spent on frames.
-            self.part.open("xb").close()
+            self.part.open("wb").close()
         except OSError as error:
             raise machine_error(error, self.part, "cannot write") from error
         return self

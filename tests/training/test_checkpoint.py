@@ -47,7 +47,6 @@ def test_comes_back_as_it_went_in(tmp_path):
     assert torch.equal(load_file(path / "model.safetensors")["a.weight"], parts_of(7)["model"]["a.weight"])
 
 
-@pytest.mark.row(3)
 def test_newest_few_are_kept_in_order_of_number(tmp_path):
     for step in (1, 9, 10, 99_999_999, 100_000_000):
         save(tmp_path, step, keep=2)

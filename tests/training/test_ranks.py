@@ -64,7 +64,6 @@ def test_first_host(nodes, host):
     assert first_host(nodes) == host
 
 
-@pytest.mark.row(37)
 @given(each=st.integers(0, 5), size=st.integers(1, 6))
 def test_shares_joined_are_the_batch(each, size):
     batch = [7 * index for index in range(each * size)]

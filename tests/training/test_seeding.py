@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,13 +31,11 @@ def test_what_was_drawn_before_does_not_matter():
     assert torch.equal(once, torch.rand(3))
 
 
-@pytest.mark.row(19)
 @given(seed=st.integers(0, 2**63 - 1), num=st.integers(1, 20), epoch=st.integers(0, 5))
 def test_an_epoch_is_a_permutation(seed, num, epoch):
     assert sorted(data_order(seed, num, epoch).tolist()) == list(range(num))
 
 
-@pytest.mark.row(19)
 @given(seed=st.integers(0, 99), num=st.integers(1, 9), batch=st.integers(1, 12), steps=st.integers(1, 9))
 def test_batches_are_the_epochs_one_after_another(seed, num, batch, steps):
     drawn = [index for step in range(steps) for index in batch_indices(seed, num, batch, step)]
