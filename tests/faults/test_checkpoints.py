@@ -133,10 +133,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_built(
     place = tmp_path / "place"
     place.mkdir()
 
-    def build(*arguments: object) -> None:
+    def build(*arguments: object, **options: object) -> None:
         raise AssertionError("a model was built")
 
-    monkeypatch.setattr(pipeline, "DiT", build)
+    monkeypatch.setattr(pipeline, "build_state", build)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", place], capture_output=True, check=False)
     if mounted.returncode:
         place.chmod(0o555)

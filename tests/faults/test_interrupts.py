@@ -101,11 +101,12 @@ def test_interrupts_at_any_moment_change_nothing(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.row(27)
-def test_a_signal_to_one_rank_stops_both_at_one_step(folder: Path) -> None:
+@pytest.mark.parametrize("shard_ranks", [1, 2])
+def test_a_signal_to_one_rank_stops_both_at_one_step(folder: Path, shard_ranks: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     run = folder / "run"
-    ranks = [start(folder, run, rank=rank, port=port) for rank in range(2)]
+    ranks = [start(folder, run, f"shard_ranks={shard_ranks}", rank=rank, port=port) for rank in range(2)]
     wait_for(lambda: last_step(run) >= 3, ranks[0])
     ranks[1].send_signal(signal.SIGTERM)
     codes = [leave(rank)[0] for rank in ranks]

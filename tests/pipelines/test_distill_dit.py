@@ -147,7 +147,7 @@ def test_the_samples_are_those_of_training(tmp_path: Path, base: Path) -> None:
     recipe, start = distill_recipe().recipe, load_generator(base)
     sampler = LatentSampler(LatentCache(tmp_path / "latents"), recipe.samples)
     average = torch.optim.swa_utils.AveragedModel(DiTWithText(start.dit, start.text))
-    state = type("State", (), {"step": 3, "ema": average})()
+    state = type("State", (), {"step": 3, "ema": average, "sharding": None})()
     [(taught, targets)] = draw_taught_batch(
         sampler, start.tokenizer, recipe, state, WORLD, start, distill=recipe.distill
     )
