@@ -23,7 +23,7 @@ from soracli.data.video_info import FRAME_SLACK, MAX_FRAMES, VideoInfo
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
-WEBP_PIXELS: Final = MAX_PIXELS // 4
+WEBP_PIXELS: Final = 4096 * 3072
 """Largest frame of a webp: its decoder holds three of them, 4 bytes a pixel, whatever is in the file."""
 _SIGNATURES: Final = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
