@@ -225,7 +225,8 @@ def race(given: argparse.Namespace) -> list[Figures]:
     for name, both in runs.items():
         for way, step in both.items():
             step()  # warm, and compiled
-            with FlopCounterMode(display=False) as counter:
+            # counted as written: the counter's hooks would have compiled blocks compiled anew
+            with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
                 step()
             figures[name].operations[way] = counter.get_total_flops()
     for _ in range(given.repeats):

@@ -1,8 +1,9 @@
 """What each choice of the DiT and of its training is worth: arms against one base at equal counted work, over seeds.
 
     S="world.shapes=[{seconds=2.7}, {seconds=2.7, width=224}, {seconds=2.7, height=224}]"
-    sora latents cache --vae nano --out ablation/latents --set "$S" --set world.videos=1500 --set world.images=3000
-    sora latents cache --vae nano --out ablation/held_out --set "$S" --set world.videos=96 --set world.images=96 \
+    E="--set world_edits.videos=0 --set world_edits.images=0 --set world.tails=false"
+    sora latents cache --vae nano --out ablation/latents --set "$S" $E --set world.videos=1500 --set world.images=3000
+    sora latents cache --vae nano --out ablation/held_out --set "$S" $E --set world.videos=96 --set world.images=96 \
         --set world.seed=12
     python benchmarks/dit_ablation.py --latents ablation/latents --held-out ablation/held_out --vae nano \
         --out ablation/arms
@@ -21,8 +22,9 @@ counts and all are shown; all other arms have the base's rate. Measured are, wit
                numbers of objects, grounds
     framing    of the base and of the arm of squares, at 128x128 and at 224x128 (soracli/metrics/framing.py)
 
-An arm differs from the base by the mean over seeds of differences at the same seed; within their spread
-(soracli/metrics/over_seeds.py) the table says "no difference". A finished arm is kept; one that was stopped goes on.
+An arm differs from the base by the mean over the seeds that both have of differences at the same seed; within their
+spread (soracli/metrics/over_seeds.py) the table says "no difference". A finished arm is kept; one that was stopped goes
+on. Learning rates are chosen by the first seed: those that lose are not run again (--arms says what is).
 In this world the middle square of a wide frame is framed nearly as well as the whole, since the field of view is that
 of the shorter side: the rows "drawn" say how much a square cuts at all.
 """
@@ -35,6 +37,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -226,7 +229,7 @@ def read_done(given: argparse.Namespace, name: str, seed: int) -> dict[str, Any]
 
 
 Found = dict[str, list[dict[str, Any]]]
-"""Figures by arm and seed, of the arms that are done with all seeds."""
+"""Figures by arm and seed, of the arms that are done with the first seed at least."""
 Column = tuple[list[float], list[int]]
 """A figure by seed, and if it is a share, of how many."""
 
@@ -252,10 +255,11 @@ def cell(column: Column, digits: int, scale: float = 1.0) -> str:
 
 
 def apart(one: Column, other: Column, digits: int) -> str:
-    """One figure against another, or that there is nothing to say."""
+    """One figure against another at the seeds that both have, or that there is nothing to say."""
     if not one[0] or not other[0]:
         return ""
-    found = difference(one[0], other[0], one[1])
+    seeds = min(len(one[0]), len(other[0]))
+    found = difference(one[0][:seeds], other[0][:seeds], one[1][:seeds])
     if found.spread is None:
         return f"{found.mean:+.{digits}f} (one seed)"
     said = f"{found.mean:+.{digits}f} ± {found.spread:.{digits}f}"
@@ -276,6 +280,7 @@ def arms_table(found: Found) -> str:
         rows.append(
             [
                 name,
+                str(len(runs)),
                 cell(column(runs, "steps"), 0),
                 cell(column(runs, "tokens"), 2, 1e-6),
                 cell(column(runs, "teraflop"), 1),
@@ -286,16 +291,16 @@ def arms_table(found: Found) -> str:
                 apart(right, column(against, "obedience", "objects"), 3) if against else "",
             ]
         )
-    head = ("arm", "steps", "million tokens", "TFLOP", "seconds", "held-out loss", "against the base")
+    head = ("arm", "seeds", "steps", "million tokens", "TFLOP", "seconds", "held-out loss", "against the base")
     return table([*head, "objects right", "against the base"], rows)
 
 
 def rates_text(found: Found) -> str:
-    """AdamW against Muon, each at the rate with the lowest loss."""
+    """AdamW against Muon, each at the rate with the lowest loss of the first seed."""
     if not all(name in found for names in RATES.values() for name in names):
         return ""
     by_arm = {name: column(found[name], "losses", "videos", "mean") for names in RATES.values() for name in names}
-    muon, adamw = (min(names, key=lambda name: fmean(by_arm[name][0])) for names in RATES.values())
+    muon, adamw = (min(names, key=lambda name: by_arm[name][0][0]) for names in RATES.values())
     right = [column(found[name], "obedience", "objects") for name in (adamw, muon)]
     return (
         f"AdamW at its best rate ({adamw}) against Muon at its best ({muon}): held-out loss "
@@ -341,13 +346,14 @@ def report(given: argparse.Namespace) -> str:
     found: Found = {}
     for name in ARMS:
         runs = [read_done(given, name, seed) for seed in range(given.seeds)]
-        if all(runs):
-            found[name] = [figures for figures in runs if figures is not None]
+        done = [figures for figures in takewhile(lambda figures: figures is not None, runs) if figures]
+        if done:
+            found[name] = done
     machine = (
         f"{platform.machine()}, {given.threads or 'all'} threads, device {given.device}, torch {torch.__version__}"
     )
     head = (
-        f"{given.teraflop:g} TFLOP an arm as counted on its own first batches, seeds 0 to {given.seeds - 1}, mean ± "
+        f"{given.teraflop:g} TFLOP an arm as counted on its own first batches, seeds from 0, mean ± "
         f"standard deviation over seeds; {given.samples} held-out samples a set, {given.prompts} prompts of "
         f"{given.seconds:g} s a seed; {machine}"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 NASTY: tuple[Any, ...] = (
@@ -104,11 +106,16 @@ def _spoil_part(value: Any, generator: random.Random) -> Any:
         elif kind < 0.9 and isinstance(value, dict):
             value[f"{key}_"] = value.pop(key)
         elif isinstance(value, dict):
-            value[str(generator.choice(NASTY))[:50]] = generator.choice(NASTY)
+            value[str(generator.choice(NASTY))[:50]] = _one_of(NASTY, generator)
         else:
-            value.append(generator.choice([*NASTY, value[key]]))
+            value.append(_one_of([*NASTY, value[key]], generator))
         return value
-    return generator.choice(NASTY)
+    return _one_of(NASTY, generator)
+
+
+def _one_of(values: Sequence[Any], generator: random.Random) -> Any:
+    """A copy: what is spoilt further must not change what other inputs are spoilt with."""
+    return copy.deepcopy(generator.choice(values))
 
 
 def spoil_toml(text: str, generator: random.Random) -> bytes:

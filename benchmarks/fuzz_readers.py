@@ -28,7 +28,7 @@ from soracli.core.errors import RecipeError, SoraError
 from soracli.core.files import sha256_file
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.ffmpeg import ffmpeg_path
-from soracli.data.latents import LatentCache, Tail, write_index, write_shard
+from soracli.data.latents import LatentCache, Tail, entry_hash, write_index, write_shard
 from soracli.data.latents_file import LatentsWriter, read_latents_record, stream_latents
 from soracli.data.latents_record import LatentsRecord
 from soracli.data.manifest import read_manifest
@@ -358,6 +358,19 @@ def _spoil_cache(folder: Path, generator: random.Random) -> None:
         path.write_bytes(spoil_header(path.read_bytes(), generator))
     else:
         path.write_bytes(spoil_json(json.loads(path.read_text()), generator).encode("utf-8", "surrogatepass"))
+    if generator.random() < 0.7:
+        _sign_shard(folder / "shards" / "first.json")
+
+
+def _sign_shard(path: Path) -> None:
+    """What somebody would do who wants it to be read: the hashes of its entries made right again."""
+    try:
+        tensors = load_tensors(path.with_suffix(".safetensors").read_bytes())
+        records = json.loads(path.read_text())
+        signed = [{**record, "sha256": entry_hash("first", n, tensors)} for n, record in enumerate(records)]
+        path.write_text(json.dumps(signed))
+    except Exception:
+        return
 
 
 def _read_cache(folder: Path, out: Path) -> None:

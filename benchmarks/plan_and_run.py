@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--busy", action="store_true", help="the machine does other things: no times")
     given = parser.parse_args()
-    changes = [*given.set, f"loop.steps={given.steps}", "loop.log_every=1", "loop.num_threads=1", "loop.save_every=0"]
+    changes = [*given.set, f"loop.steps={given.steps}", "loop.log_every=1", "loop.num_threads=1"]
     changes += ["loop.eval_every=0", "loop.sample_every=0"]
     kind = VaeTrainRecipe if given.kind == "vae" else DitTrainRecipe
     loaded = load_recipe(kind, find_recipe(given.recipe), changes)

@@ -3,9 +3,10 @@
     python benchmarks/ranks.py                                    # 1 and 2 processes of one thread each, nano/dit
     python benchmarks/ranks.py --set optimiser.name=adamw --tokens 8192 --json result.json
 
-Three ways of the same training take turns in one run, a few steps at a time, so that a machine that slows down slows
-all of them: one process; several that hold all weights each (an all-reduce of gradients); several that hold them
-between them (``shard_ranks = 0``). Every process has one thread and a sequence of as many tokens a step, so several do
+Four ways of the same training take turns in one run, a few steps at a time, so that a machine that slows down slows
+all of them: one process; several at once that know nothing of one another, which is as much as this machine has for
+several; several that hold all weights each (an all-reduce of gradients); several that hold them between them
+(``shard_ranks = 0``). Every process has one thread and a sequence of as many tokens a step, so several do
 that many times the work. A step is all that ``sora dit train`` does in one: samples are drawn of a made-up cache and
 packed, learnt from, averaged. Each turn does the same steps with all of them; medians over turns are printed. Ranks are
 forks; nothing else should run.
@@ -45,7 +46,8 @@ from soracli.training.distributed import World, all_mean, barrier, open_world
 from soracli.training.sharding import open_sharding
 from soracli.training.state import TrainState
 
-WAYS = ("one", "replicated", "sharded")
+WAYS = ("one", "apart", "replicated", "sharded")
+ALONE = ("one", "apart")
 PLAIN = ("samples.images_first=0", "samples.edit_share=0", "samples.cut_share=0", "loop.num_threads=1")
 """The made-up cache has neither edits nor cuts, and a training shows pictures alone for its first steps only."""
 LENGTHS = (13, 9, 13, 9, 5, 1)
@@ -100,27 +102,34 @@ class Samples:
 
 
 class Training:
-    """One way on this rank."""
+    """One way on this rank.
+
+    Attributes:
+        world: The ranks of it.
+        beside: Those that do it at the same time.
+    """
 
     def __init__(self, way: str, channels: int, samples: Samples, world: World):
         """Build it; all ranks of it together."""
-        self.world, self.samples = world, samples
+        self.world, self.samples = World(0, 1, 0, world.device) if way in ALONE else world, samples
+        self.beside = world if way == "apart" else self.world
         self.recipe = samples.recipe.model_copy(update={"shard_ranks": 0 if way == "sharded" else 1})
-        sharding = open_sharding(world, self.recipe.shard_ranks)
-        self.state: TrainState = build_state(self.recipe, channels, world, sharding=sharding)
+        sharding = open_sharding(self.world, self.recipe.shard_ranks)
+        self.state: TrainState = build_state(self.recipe, channels, self.world, sharding=sharding)
 
     def do(self, first: int, steps: int) -> Turn:
         """Steps from ``first`` on."""
         assert isinstance(self.state.model, DiTWithText)
-        barrier(self.world)
+        barrier(self.beside)
         began, tokens, work = time.perf_counter(), 0.0, 0.0
         for self.state.step in range(first, first + steps):
             batch = self.samples.draw(self.state.step, self.world)
             tokens += learn(self.state.model, batch, self.recipe, self.state, self.world)["tokens"]
             work += sum(work_of(self.recipe, segment.length) for part, _ in batch for segment in part.segments)
-        barrier(self.world)
+        barrier(self.beside)
         seconds = time.perf_counter() - began
-        return Turn(seconds, tokens, all_mean([work], self.world)[0] * self.world.size)
+        times = self.beside.size // self.world.size
+        return Turn(seconds, times * tokens, all_mean([work], self.world)[0] * self.beside.size)
 
 
 def run_rank(folder: Path, given: argparse.Namespace) -> None:
@@ -129,10 +138,12 @@ def run_rank(folder: Path, given: argparse.Namespace) -> None:
     cache = LatentCache(folder / "latents")
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
     with open_world("cpu", 3600.0) as world:
-        alone, samples = World(0, 1, 0, world.device), Samples(cache, given, world.size)
-        trainings = {way: Training(way, cache.spec.channels, samples, world) for way in WAYS if way != "one"}
-        if world.is_main:
-            trainings["one"] = Training("one", cache.spec.channels, Samples(cache, given, 1), alone)
+        alone, together = Samples(cache, given, 1), Samples(cache, given, world.size)
+        trainings = {
+            way: Training(way, cache.spec.channels, alone if way in ALONE else together, world)
+            for way in WAYS
+            if way != "one" or world.is_main
+        }
         for number in range(-1, given.turns):
             order = WAYS if number % 2 else WAYS[::-1]
             for way in order:
@@ -187,6 +198,8 @@ def table(facts: dict[str, object], given: argparse.Namespace) -> tuple[str, dic
         return statistics.median(getattr(a, figure) / a.seconds / (getattr(b, figure) / b.seconds) for a, b in pairs)
 
     figures = {
+        "scaling_apart": ratio("apart", "one", "tokens"),
+        "replicated_over_apart": ratio("replicated", "apart", "work"),
         "scaling_tokens": ratio("replicated", "one", "tokens"),
         "scaling_work": ratio("replicated", "one", "work"),
         "scaling_tokens_sharded": ratio("sharded", "one", "tokens"),
@@ -205,6 +218,8 @@ def table(facts: dict[str, object], given: argparse.Namespace) -> tuple[str, dic
     lines += [
         f"{given.ranks} processes over one, tokens/s: {figures['scaling_tokens']:.2f} (work/s "
         f"{figures['scaling_work']:.2f}; sharded, tokens/s {figures['scaling_tokens_sharded']:.2f})",
+        f"{given.ranks} that know nothing of one another over one: {figures['scaling_apart']:.2f}; replicated over "
+        f"those, work/s: {figures['replicated_over_apart']:.2f}",
         f"a sharded step over a replicated one: {figures['sharded_over_replicated']:.3f}",
     ]
     return "\n".join(lines), figures

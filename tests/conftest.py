@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
-from tests.faults.matrix import marked_rows, say_rows
+from tests.faults.matrix import marked_rows, marks_in_sources, say_rows
 
 hypothesis.settings.register_profile("sora", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("sora")
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print for how many rows of the matrix of faults there are tests, and how many of those passed here.
+    """Print how many rows of the matrix of faults passed here, and how many more have tests, by the sources.
 
     A row passes when all its tests that were run did, and at least one was run.
     """
@@ -64,7 +64,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     broken = {report.nodeid for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])}
     whole = set().union(*(rows[name] for name in rows if name in passed))
     whole -= set().union(*(rows[name] for name in rows if name in broken))
-    terminalreporter.write_line(say_rows(set().union(*rows.values()), whole))
+    marked = marks_in_sources(Path(__file__).resolve().parents[1]).values()
+    terminalreporter.write_line(say_rows(whole, set().union(*marked)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -86,12 +86,12 @@ def test_the_table_says_what_differs_and_what_does_not(ablation: ModuleType) -> 
         "diffit": [figures(1.1, 40), figures(1.1, 42)],
     }
     text = ablation.arms_table(found)
-    assert row(text, "base")[4:] == ["1.1000 ± 0.1414", "", "0.420 ± 0.028", ""]
+    assert row(text, "base")[5:] == ["1.1000 ± 0.1414", "", "0.420 ± 0.028", ""]
     # Differences 0.5 and 0.4; of 100 questions each, the standard error of equal shares of 0.42 is 0.0698.
-    assert row(text, "cross")[5:] == ["+0.4500 ± 0.0707", "0.420 ± 0.028", "no difference (+0.000 ± 0.070)"]
-    assert row(text, "diffit")[5] == "no difference (+0.0000 ± 0.1414)"
-    assert row(text, "diffit")[7].startswith("+0.400 ± 0.06")
-    assert row(ablation.arms_table({name: runs[:1] for name, runs in found.items()}), "cross")[5].endswith("(one seed)")
+    assert row(text, "cross")[6:] == ["+0.4500 ± 0.0707", "0.420 ± 0.028", "no difference (+0.000 ± 0.070)"]
+    assert row(text, "diffit")[6] == "no difference (+0.0000 ± 0.1414)"
+    assert row(text, "diffit")[8].startswith("+0.400 ± 0.06")
+    assert row(ablation.arms_table({name: runs[:1] for name, runs in found.items()}), "cross")[6].endswith("(one seed)")
     assert row(ablation.losses_table(found), "cross")[:2] == ["", "1.5500 ± 0.0707"]
 
 

@@ -50,6 +50,7 @@ _MACHINE_ERRORS = MappingProxyType(
 )
 _SETTING = re.compile(r"-{0,2}([A-Za-z_][\w-]*(?:\.[\w-]+)*=.*)", re.DOTALL)
 _EXTRA_ARGUMENTS = re.compile(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)", re.DOTALL)
+_TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _NO_COMMAND = re.compile(r"No such command '(.*?)'.*", re.DOTALL)
 
 
@@ -87,7 +88,12 @@ def machine_problem(error: BaseException) -> str | None:
     host_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     if isinstance(error, MemoryError) or device_memory or host_memory:
         place = "the device has" if device_memory else "the machine has"
-        return f"out of memory: {place} too little for this; take a smaller batch or model (sora plan tells what fits)"
+        tried = _TRIED.search(str(error))
+        more = f" ({tried[1]} more were wanted)" if tried else ""
+        return (
+            f"out of memory: {place} too little for this{more}; "
+            "take a smaller batch or model (sora plan tells what fits)"
+        )
     return None
 
 

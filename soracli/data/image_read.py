@@ -1,8 +1,8 @@
 """Pictures and animations through Pillow: png, jpeg, bmp, gif, and webp, whose animations not every ffmpeg decodes.
 
 Frames are decoded one at a time and sizes are checked before anything is decoded, so a small file cannot unfold into
-more memory than one frame of ``MAX_PIXELS``. The frame durations of animations are respected; durations of at most
-10 ms count as 100 ms, as in browsers.
+more memory than one frame of ``MAX_PIXELS`` takes. The frame durations of animations are respected; durations of at
+most 10 ms count as 100 ms, as in browsers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from soracli.data.video_info import FRAME_SLACK, MAX_FRAMES, VideoInfo
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
+WEBP_PIXELS: Final = 4096 * 3072
+"""Largest frame of a webp: its decoder holds three of them, 4 bytes a pixel, whatever is in the file."""
 _SIGNATURES: Final = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
@@ -50,9 +52,10 @@ def _open(path: Path) -> Image.Image:
         raise DataError(f"{path}: is larger than the {MAX_PIXELS} pixels read here") from None
     except _BROKEN as error:
         raise DataError(f"{path}: is damaged: {error}") from None
-    if picture.width * picture.height > MAX_PIXELS:
+    limit = WEBP_PIXELS if picture.format == "WEBP" else MAX_PIXELS
+    if picture.width * picture.height > limit:
         picture.close()
-        raise DataError(f"{path}: {picture.width}x{picture.height} is larger than the {MAX_PIXELS} pixels read here")
+        raise DataError(f"{path}: {picture.width}x{picture.height} is larger than the {limit} pixels read here")
     return picture
 
 

@@ -6,11 +6,12 @@
     latents/shards/HASH.safetensors  normalised latents "0", "1", ... each (C, T, H, W), float16; of an edit also
                                      "0.source", what it is an edit of, and of a cut video "0.tail", what follows the
                                      cut, encoded as a video of its own
-    latents/shards/HASH.json         a record an entry: what it is, captions, rate, length
+    latents/shards/HASH.json         a record an entry: what it is, captions, rate, length, SHA-256 of its latents
+    latents/lock                     which shards are being made, and by whom: soracli.data.shard_claims
 
 A shard's name is the hash of all that decides its content: the entries, how they were decoded, the VAE and the format.
 So a cache is never stale: change anything and it is another shard. A shard under its final name is whole, and caching
-the same again makes only what is missing.
+the same again makes only what is missing. Latents that changed since, or that lie in another's place, are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from soracli.core.errors import ArtifactError, DataError, MachineError
+from soracli.core.errors import ArtifactError, MachineError
 from soracli.core.files import finish_file, write_json_atomic
 from soracli.core.json_text import parse_json
 from soracli.core.latent_spec import LatentSpec
@@ -60,6 +61,7 @@ class Entry:
         stills: Whether each of its latents is a frame encoded by itself.
         tail: Latent frames of its tail: frames after a cut, encoded as a video of their own; 0 if it has none.
         tail_after: Latent frames before the cut.
+        sha256: Of all its latents and its place, as ``entry_hash`` gives; empty in a cache that is older than that.
     """
 
     shard: str
@@ -77,6 +79,7 @@ class Entry:
     stills: bool = False
     tail: int = 0
     tail_after: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,20 @@ def shard_name(spec: LatentSpec, description: Mapping[str, Any]) -> str:
     """Name of the shard with this content: 32 hex digits of a SHA-256."""
     text = json.dumps({"format": FORMAT, "spec": spec.to_dict(), **description}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def entry_hash(shard: str, number: int, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of an entry's latents as they are stored, and of its place, so that files that were exchanged differ.
+
+    Args:
+        shard: Name of its shard.
+        number: Its number there.
+        tensors: Of the shard, by name.
+    """
+    digest = hashlib.sha256(f"{shard} {number}".encode())
+    for values in _own_tensors(number, tensors):
+        digest.update(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def has_shard(folder: Path, name: str) -> bool:
@@ -137,16 +154,25 @@ def write_shard(
     for number, tail in (tails or {}).items():
         tensors[f"{number}.tail"] = tail.latents
         more[number] = {"tail": tail.latents.shape[1], "tail_after": tail.after}
+    stored = {key: value.half().contiguous() for key, value in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.half().contiguous() for key, value in tensors.items()}, part)
+        for litter in path.parent.glob(f".{name}.*.part"):  # of a process that was killed while it wrote the record
+            litter.unlink(missing_ok=True)
+        save_file(stored, part)
         finish_file(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error}") from error
     paired = {"paired": True} if sources else {}
     entries = [
-        {**record, **paired, **more.get(number, {}), "shape": list(value.shape)}
+        {
+            **record,
+            **paired,
+            **more.get(number, {}),
+            "shape": list(value.shape),
+            "sha256": entry_hash(name, number, stored),
+        }
         for number, (value, record) in enumerate(zip(latents, records, strict=True))
     ]
     write_json_atomic(path.with_suffix(".json"), entries)
@@ -189,6 +215,7 @@ class LatentCache:
         self.content_hash = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
         self.entries = tuple(entry for name in shards for entry in self._read_records(name))
         self._tensors: dict[str, dict[str, Tensor]] = {}
+        self._sound: set[tuple[str, int]] = set()
 
     def _read_records(self, name: str) -> list[Entry]:
         path = self.folder / "shards" / f"{name}.json"
@@ -241,9 +268,29 @@ class LatentCache:
                 f"{self.folder}: shard {entry.shard} does not hold what its record says: "
                 "remove it and run sora latents cache again"
             )
-        if not bool(torch.isfinite(latents).all()):
-            raise DataError(f"latents of {entry.name} are not finite: cache it again")
+        self._check(entry)
         return latents.float()
+
+    def _check(self, entry: Entry) -> None:
+        """Whether an entry is what was cached: once, as it then is in memory.
+
+        Raises:
+            ArtifactError: If not, or if it holds numbers that are not finite.
+        """
+        if (entry.shard, entry.number) in self._sound:
+            return
+        tensors = self._tensors[entry.shard]
+        again = f"remove shards/{entry.shard}.* of {self.folder} and run sora latents cache again"
+        if entry.sha256 and entry_hash(entry.shard, entry.number, tensors) != entry.sha256:
+            raise ArtifactError(f"latents of {entry.name} have changed since they were cached: {again}")
+        if not all(bool(torch.isfinite(values).all()) for values in _own_tensors(entry.number, tensors)):
+            raise ArtifactError(f"latents of {entry.name} are not finite: {again}")
+        self._sound.add((entry.shard, entry.number))
+
+
+def _own_tensors(number: int, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """What a shard holds of one entry."""
+    return [tensors[key] for key in (f"{number}", f"{number}.source", f"{number}.tail") if key in tensors]
 
 
 def _entry(shard: str, number: int, record: Mapping[str, Any]) -> Entry:
@@ -268,6 +315,7 @@ def _entry(shard: str, number: int, record: Mapping[str, Any]) -> Entry:
         stills=bool(record.get("stills", False)),
         tail=int(record.get("tail", 0)),
         tail_after=int(record.get("tail_after", 0)),
+        sha256=str(record.get("sha256", "")),
     )
     if len(entry.shape) != 4 or not all(isinstance(side, int) and 0 < side < _LARGEST for side in entry.shape):
         raise ValueError(f"shape {entry.shape!r:.100}")

@@ -128,6 +128,9 @@ class VideoWriter:
             _check_encoder(ffmpeg_path(), "ffv1" if self._lossless else _ENCODERS[self._suffix])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The encoder of a process that was killed may still be writing there: into its own file, not into ours.
+            if self.part.is_file():
+                self.part.unlink()
             # Finds a read-only folder or a full disk before minutes are spent on frames.
             self.part.open("wb").close()
         except OSError as error:

@@ -194,7 +194,10 @@ def load_video_vae(model: Path, device: torch.device | str = "cpu") -> tuple[Vid
     weights, config, record = read_part(folder, "vae", section)
     vae = build_filled(lambda: build_vae(config), weights, folder)
     # Models of version 0.1 have no hash of their latents: there it is that of the whole VAE.
-    spec = LatentSpec.from_dict({"vae_hash": record.get("hash", ""), **record.get("latents", {})})
+    stated = record.get("latents", {})
+    if not isinstance(stated, dict):
+        raise ArtifactError(f"{folder} is damaged: what it says of its latents is no table")
+    spec = LatentSpec.from_dict({"vae_hash": record.get("hash", ""), **stated})
     if spec.compression != config.compression:
         raise ArtifactError(f"{folder} is damaged: its latents are said to be compressed by {spec.compression}")
     return vae.eval().requires_grad_(False).to(device), spec

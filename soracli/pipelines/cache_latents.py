@@ -1,14 +1,18 @@
 """``sora latents cache``: scenes and clips through the VAE, into shards that are made once.
 
 The work is a list of shards, each named by what decides its content. What is there is skipped, so the same call goes
-on where it stopped; array tasks and ranks each take every n-th shard and the last one to finish writes the index.
+on where it stopped; array tasks and ranks each take every n-th shard and the last one to finish writes the index. Two
+calls at once on one cache share the work: what one is making the other leaves to it.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -17,6 +21,7 @@ from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter, SilentReporter
 from soracli.data.latents import has_shard, write_index, write_shard
 from soracli.data.manifest import read_manifest
+from soracli.data.shard_claims import claimed, open_claims
 from soracli.models.store import load_vae
 from soracli.models.video_codec import VideoCodec
 from soracli.pipelines.clip_shards import clip_jobs
@@ -26,7 +31,10 @@ from soracli.pipelines.world_shards import edit_jobs, world_jobs, world_shapes
 from soracli.training.device import choose_device
 from soracli.training.ranks import work_share
 from soracli.training.run_folder import write_stopped
-from soracli.training.signals import signal_name, stop_on_signals
+from soracli.training.signals import StopFlag, signal_name, stop_on_signals
+
+_LOOK_SECONDS = 0.2
+"""Between two looks at what another process makes."""
 
 
 def cache_latents(
@@ -63,16 +71,24 @@ def cache_latents(
         raise DataError("nothing to cache: videos and images of world and world_edits are 0 and no --clips was given")
     task_index, task_count = work_share(os.environ)
     mine = jobs[task_index::task_count]
-    with stop_on_signals() as flag, reporter.task("latents cache", sum(job.count for job in mine), "clip") as task:
-        for job in mine:
-            if not has_shard(out, job.name):
-                write_shard(out, job.name, *job.make())
-            task.advance(job.count)
-            if flag:
-                reason = signal_name(flag.level) or ""
-                if element := os.environ.get("SLURM_ARRAY_TASK_ID"):
-                    write_stopped(out, reason, element)
-                raise Stopped(f"{reason}: every finished shard is kept; the same command goes on")
+    _tell_what_is_there(out, jobs, reporter)
+    with (
+        stop_on_signals() as flag,
+        open_claims(out) as claims,
+        reporter.task("latents cache", sum(job.count for job in mine), "clip") as task,
+    ):
+        waiting = mine
+        while waiting:
+            elsewhere = []
+            for job in waiting:
+                if _make(out, job, claims):
+                    task.advance(job.count)
+                else:
+                    elsewhere.append(job)
+                _check_stop(flag, out)
+            waiting = elsewhere  # another process makes them; if it dies, we do
+            if waiting:
+                time.sleep(_LOOK_SECONDS)
     missing = [job.name for job in jobs if not has_shard(out, job.name)]
     if missing:
         raise Stopped(
@@ -80,6 +96,34 @@ def cache_latents(
         )
     write_index(out, spec, [job.name for job in jobs], {"recipe": recipe.model_dump(mode="json")})
     return out
+
+
+def _make(out: Path, job: Job, claims: TextIO) -> bool:
+    """Make a shard if it is missing; False if another process is making it."""
+    if has_shard(out, job.name):
+        return True
+    with claimed(claims, job.name) as is_ours:
+        if is_ours and not has_shard(out, job.name):
+            write_shard(out, job.name, *job.make())
+        return is_ours
+
+
+def _check_stop(flag: StopFlag, out: Path) -> None:
+    if flag:
+        reason = signal_name(flag.level) or ""
+        if element := os.environ.get("SLURM_ARRAY_TASK_ID"):
+            write_stopped(out, reason, element)
+        raise Stopped(f"{reason}: every finished shard is kept; the same command goes on")
+
+
+def _tell_what_is_there(out: Path, jobs: Sequence[Job], reporter: Reporter) -> None:
+    """How much is left to do, and how much is there that these settings do not use."""
+    wanted = {job.name for job in jobs}
+    there = {path.stem for path in (out / "shards").glob("*.json") if has_shard(out, path.stem)}
+    if there & wanted:
+        reporter.note(f"{len(there & wanted)} of {len(wanted)} shards are there already")
+    if there - wanted:
+        reporter.note(f"{len(there - wanted)} shards in {out} were made with other settings and are not used")
 
 
 def plan_jobs(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soracli.core.errors import DataError
+from soracli.core.errors import DataError, NumericsError
 from soracli.core.files import sha256_file
 from soracli.core.latent_spec import LatentSpec
 from soracli.core.progress import Reporter
@@ -19,9 +19,8 @@ from soracli.data.ffmpeg import checked_file
 from soracli.data.latents import Tail, shard_name
 from soracli.data.manifest import Clip, Manifest
 from soracli.data.video_read import read_frames
-from soracli.models.codec import encode_video
 from soracli.models.video_codec import VideoCodec
-from soracli.pipelines.shard_jobs import Job, Made, draw_tail
+from soracli.pipelines.shard_jobs import Job, Made, draw_tail, encode_to_store
 
 _SHARD_CLIPS = 16
 
@@ -92,14 +91,19 @@ def _clip_maker(
                     size=native_size(clip.height, clip.width, config),
                     background=config.background,
                 )
+                video = torch.from_numpy(frames)
+                encoded = encode_to_store(vae, spec, video, device)
+                rng = random.Random(f"cut {clip.clip_id}")
+                tail = draw_tail(vae, spec, video, rng, device) if config.tails else None
             except DataError as error:
                 reporter.note(f"left out: {error}")
                 continue
-            video = torch.from_numpy(frames)
-            rng = random.Random(f"cut {clip.clip_id}")
-            if config.tails and (tail := draw_tail(vae, spec, video, rng, device)) is not None:
+            except NumericsError as error:
+                reporter.note(f"left out: {clip.original_name}: {error}")
+                continue
+            if tail is not None:
                 tails[len(latents)] = tail
-            latents.append(encode_video(vae, spec, video, device))
+            latents.append(encoded)
             captions = [clip.caption] if clip.caption else []
             record = {
                 "source": "clips",

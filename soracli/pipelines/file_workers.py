@@ -34,7 +34,8 @@ def map_files(
         By path: what the function gave, or the ``DataError`` or ``OSError`` it raised.
 
     Raises:
-        MachineError: If the function raises one; that is not about the file.
+        MachineError: If the function raises one; that is not about the file. If the machine has no shared memory for
+            the locks of several processes.
     """
     results: dict[Path, Result | Exception] = {}
     if not paths:
@@ -63,7 +64,14 @@ def _run_pool(
     """Fill ``results`` until all is done or a process dies."""
     # Spawned, not forked: a fork would copy the caller's threads' locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
+    try:
+        opened = ProcessPoolExecutor(min(workers, len(paths)), mp_context=context)
+    except OSError as error:  # its locks live in shared memory
+        reason = (error.strerror or str(error)).lower()
+        raise MachineError(
+            f"cannot start {workers} workers ({reason}): /dev/shm is too small, or full; use one"
+        ) from error
+    with opened as pool:
         waiting: dict[Future[Result | Exception], Path] = {
             pool.submit(_attempt, function, path): path for path in paths
         }

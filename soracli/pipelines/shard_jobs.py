@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from soracli.core.errors import NumericsError
 from soracli.core.latent_spec import LatentSpec
 from soracli.data.latents import Tail
 from soracli.models.codec import encode_video
@@ -35,6 +36,18 @@ class Job:
     make: Callable[[], Made]
 
 
+def encode_to_store(vae: VideoCodec, spec: LatentSpec, frames: Tensor, device: torch.device) -> Tensor:
+    """Latents ``(C, T', H', W')`` of uint8 frames ``(T, H, W, 3)`` in float16, as they are stored.
+
+    Raises:
+        NumericsError: If the VAE gives numbers that are not finite, or too large for float16.
+    """
+    latents = encode_video(vae, spec, frames, device).half()
+    if not bool(torch.isfinite(latents).all()):
+        raise NumericsError("the VAE's encoder gave numbers that are too large for float16: its training diverged")
+    return latents
+
+
 def draw_tail(
     vae: VideoCodec, spec: LatentSpec, frames: Tensor, rng: random.Random, device: torch.device
 ) -> Tail | None:
@@ -56,4 +69,4 @@ def draw_tail(
     after = rng.randint(1, num_latents - 1)
     rest = frames[spec.video_frames(after) :]
     wanted = min(_TAIL, 1 + (len(rest) - 1) // spec.compression[0])
-    return Tail(after, encode_video(vae, spec, rest[: spec.video_frames(wanted)], device))
+    return Tail(after, encode_to_store(vae, spec, rest[: spec.video_frames(wanted)], device))

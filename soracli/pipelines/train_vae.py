@@ -136,7 +136,7 @@ def train_vae(
         )
         task = stack.enter_context(reporter.task("vae train", recipe.loop.steps, "step"))
         task.advance(state.step)
-        owed = False
+        owed, broken = False, 0
         while state.step < recipe.loop.steps:
             seed = derive_seed(recipe.loop.seed, "rollback", state.rollbacks) if state.rollbacks else recipe.loop.seed
             state.slow_down(0.5**state.rollbacks)
@@ -155,6 +155,9 @@ def train_vae(
                 task.advance(state.step - done)
                 continue
             state.step += 1
+            if pool.broken > broken:
+                broken = pool.broken
+                reporter.note(f"clips that cannot be read any more, left out: {broken}; sora clips index tells why")
             task.advance(1, loss=figures["loss"], psnr=figures["psnr"])
             if is_due(state.step, recipe.loop.log_every) or optimiser.left_out > left_out:
                 metrics.write(state.step, figures)

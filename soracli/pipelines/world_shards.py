@@ -18,9 +18,8 @@ from soracli.data.world.edits import draw_edit, edit_facts, edit_frames, instruc
 from soracli.data.world.grammar import sample_scene
 from soracli.data.world.physics import simulate
 from soracli.data.world.render import render_scene
-from soracli.models.codec import encode_video
 from soracli.models.video_codec import VideoCodec
-from soracli.pipelines.shard_jobs import Job, Made, draw_tail
+from soracli.pipelines.shard_jobs import Job, Made, draw_tail, encode_to_store
 
 World = TypeVar("World", bound=WorldScenesConfig)
 _SHARD_VIDEOS, _SHARD_IMAGES = 16, 256
@@ -74,7 +73,7 @@ def _encode(
 ) -> Tensor:
     """As one video, or every frame by itself."""
     parts = frames.split(1) if world.stills else [frames]
-    return torch.cat([encode_video(vae, spec, part, device) for part in parts], 1)
+    return torch.cat([encode_to_store(vae, spec, part, device) for part in parts], 1)
 
 
 def _jobs(

@@ -129,6 +129,7 @@ def test_a_stop_is_no_error() -> None:
     assert describe_error(Stopped("at step 3")) == (["sora: stopped: at step 3"], 75)
 
 
+@pytest.mark.row(40)
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -145,10 +146,13 @@ def test_what_the_machine_lacks(error: Exception, words: str) -> None:
     assert code == 5
 
 
+@pytest.mark.row(41)
 def test_memory_of_a_device() -> None:
     torch = importlib.import_module("torch")
     (line,), code = describe_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert line.startswith("sora: error: out of memory: the device has too little")
+    assert line.startswith(
+        "sora: error: out of memory: the device has too little for this (2 GiB more were wanted); take"
+    )
     assert code == 5
 
 

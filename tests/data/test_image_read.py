@@ -147,3 +147,11 @@ def test_asking_for_too_much(tmp_path: Path) -> None:
     path = save_animation(tmp_path / "a.webp", [80] * 5)
     with pytest.raises(DataError, match="gave 5 of the 9 frames"):
         read_frames(path, num_frames=9, fps=12.5)
+
+
+@pytest.mark.row(51)
+def test_a_webp_has_a_cap_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    Image.new("RGB", (4096, 3073)).save(path, lossless=True, quality=0, method=0)
+    with pytest.raises(DataError, match="4096x3073 is larger than the 12582912 pixels read here"):
+        probe_picture(path)

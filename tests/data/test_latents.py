@@ -1,17 +1,18 @@
 """The cache of latents: what is written is read; names change with content; damage and what is missing are named."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from soracli.core.errors import ArtifactError, DataError
+from soracli.core.errors import ArtifactError
 from soracli.core.latent_spec import LatentSpec
-from soracli.data.latents import LatentCache, has_shard, shard_name, write_index, write_shard
+from soracli.data.latents import LatentCache, Tail, entry_hash, has_shard, shard_name, write_index, write_shard
 
 SPEC = LatentSpec(channels=2, compression=(4, 8, 8), mean=(0.0, 1.0), std=(1.0, 2.0), vae_hash="ab")
 
@@ -49,6 +50,7 @@ def test_what_is_written_is_read(cache):
     assert not list(cache.rglob("*.part"))
 
 
+@pytest.mark.row(61)
 @given(
     one=st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4), max_size=4),
     other=st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4), max_size=4),
@@ -58,6 +60,7 @@ def test_names_are_equal_when_content_is(one, other):
     assert shard_name(SPEC, dict(reversed(one.items()))) == shard_name(SPEC, one)
 
 
+@pytest.mark.row(61)
 def test_another_vae_or_normalisation_is_another_name():
     specs = [SPEC, replace(SPEC, vae_hash="ac"), replace(SPEC, mean=(0.0, 1.1)), replace(SPEC, std=(1.0, 2.1))]
     assert len({shard_name(spec, {"clips": []}) for spec in specs}) == 4
@@ -71,6 +74,7 @@ def test_another_content_is_another_cache(cache):
     assert LatentCache(cache).content_hash != before
 
 
+@pytest.mark.row(60)
 def test_a_shard_without_its_record_or_its_latents_is_not_there(cache):
     assert has_shard(cache, "first") and not has_shard(cache, "third")
     for suffix in ("json", "safetensors"):
@@ -82,6 +86,7 @@ def shard(cache, suffix: str):
     return cache / "shards" / f"first.{suffix}"
 
 
+@pytest.mark.row(62)
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -107,12 +112,77 @@ def test_damage_is_named(cache, damage, says):
         opened.latents(opened.entries[0])
 
 
-def test_numbers_that_are_not_finite_are_refused(cache):
-    save_file({"0": torch.full((2, 3, 4, 4), torch.nan), "1": torch.zeros(2, 5, 4, 4)}, shard(cache, "safetensors"))
+def sign(cache, name: str = "first") -> None:
+    """What somebody would do who wants a changed shard to be read: its hashes made right again."""
+    path = cache / "shards" / f"{name}.json"
+    tensors = load_file(path.with_suffix(".safetensors"))
+    records = json.loads(path.read_text())
+    path.write_text(json.dumps([{**r, "sha256": entry_hash(name, n, tensors)} for n, r in enumerate(records)]))
+
+
+def read_all(cache) -> None:
     opened = LatentCache(cache)
-    with pytest.raises(DataError, match="latents of a are not finite"):
+    for entry in opened.entries:
+        opened.latents(entry)
+
+
+@pytest.mark.row(45)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_clip(cache, value):
+    first = torch.zeros(2, 3, 4, 4)
+    first[1, 2, 3, 3] = value
+    save_file({"0": first.half(), "1": torch.zeros(2, 5, 4, 4).half()}, shard(cache, "safetensors"))
+    sign(cache)
+    opened = LatentCache(cache)
+    with pytest.raises(ArtifactError, match=r"latents of a are not finite: remove shards/first\.\*"):
         opened.latents(opened.entries[0])
     opened.latents(opened.entries[1])
+
+
+@pytest.mark.row(62)
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_latents_is_found(tmp_path_factory, place, bit):
+    folder = tmp_path_factory.mktemp("flips")
+    write_shard(folder, "one", [torch.ones(2, 3, 4, 4)], [record("a")], tails={0: Tail(1, torch.zeros(2, 2, 4, 4))})
+    write_index(folder, SPEC, ["one"], {})
+    read_all(folder)
+    path = folder / "shards" / "one.safetensors"
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[header + place % (len(content) - header)] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="latents of a have changed since they were cached: remove shards/one"):
+        read_all(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.row(62)
+@pytest.mark.parametrize("suffixes", [("safetensors",), ("json",), ("safetensors", "json")])
+def test_shards_that_were_exchanged_are_found(tmp_path, suffixes):
+    """Of one shape, so that nothing else tells them apart; also when record and latents are exchanged together."""
+    for number, name in enumerate(("one", "two")):
+        write_shard(tmp_path, name, [torch.full((2, 3, 4, 4), float(number))], [record(name)])
+    write_index(tmp_path, SPEC, ["one", "two"], {})
+    read_all(tmp_path)
+    for suffix in suffixes:
+        one, two = (tmp_path / "shards" / f"{name}.{suffix}" for name in ("one", "two"))
+        content = one.read_bytes()
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(content)
+    with pytest.raises(ArtifactError, match="have changed since they were cached"):
+        read_all(tmp_path)
+
+
+def test_a_cache_that_is_older_than_its_hashes_is_read(cache):
+    for name in ("first", "second"):
+        path = cache / "shards" / f"{name}.json"
+        records = json.loads(path.read_text())
+        for one in records:
+            del one["sha256"]
+        path.write_text(json.dumps(records))
+    read_all(cache)
+    shard(cache, "safetensors").write_bytes(shard(cache, "safetensors").read_bytes()[:-1] + b"\1")
+    read_all(cache)  # nothing says what it was
 
 
 def test_the_index_says_what_it_is(cache):

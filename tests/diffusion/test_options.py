@@ -40,5 +40,5 @@ def test_an_interval_ends_where_it_says(low: float, width: float, t: float) -> N
 
 @pytest.mark.parametrize("interval", [(0.5, 0.5), (0.8, 0.2), (-0.1, 1.0), (0.0, 1.1), (float("nan"), 1.0)])
 def test_intervals_that_are_none(interval: tuple[float, float]) -> None:
-    with pytest.raises(ValidationError, match="0 <= low < high <= 1|finite number"):
+    with pytest.raises(ValidationError, match=r"0 <= low < high <= 1|finite number"):
         SamplingConfig(guidance_interval=interval)

@@ -92,7 +92,10 @@ def test_what_a_header_promises_is_not_allocated(tmp_path: Path, repository: Pat
     assert done.returncode == 0, done.stderr
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert said["a.mp4"] == said["b.mp4"] == "64 48 0.5"  # what is in the stream counts, not what the container says
-    refused = ("larger than the 67108864 pixels read here", "it has no video stream")  # the second: by ffmpegs that drop the stream
+    refused = (
+        "larger than the 67108864 pixels read here",
+        "it has no video stream",
+    )  # the second: by ffmpegs that drop the stream
     assert any(reason in said["c.mkv"] for reason in refused)
     assert "is larger than" in said["d.png"] or "damaged" in said["d.png"]
     assert said["fast.mkv"] == "64 48 0.2"

@@ -19,7 +19,7 @@ from tests.pipelines.runs import figures, make_cache
 ROOT = Path(__file__).parents[2]
 FAULTS = (
     "kill", "kill of rank 0", "segfault", "exit", "bug", "data", "memory", "data on rank 0", "full disk", "hang",
-    "hang of rank 0", "nan", "spike", "worlds 1-1-1", "worlds 1-2-1",
+    "hang of rank 0", "nan", "spike", "worlds 1-1-1", "worlds 1-2-1", "worlds 3",
 )  # fmt: skip
 
 
@@ -83,12 +83,14 @@ def test_a_rank_that_hangs_is_named_after_the_timeout_of_the_recipe(
     assert line.startswith(f"sora: error: rank {hung} (process ") and "did not answer in time: hung, or cut off" in line
 
 
-@pytest.mark.row(5)
+@pytest.mark.row(5, 6)
 def test_a_full_disk_of_rank_0_ends_both(disturbed: tuple[Path, dict[str, dict[str, Any]]]) -> None:
     folder, reports = disturbed
     assert reports["full disk"]["codes"] == [5, 5]
     for rank in range(2):
         assert said(folder, "full disk", rank) == "sora: error: cannot write a checkpoint: the disk is full"
+    # Nothing is saved behind the back of the training: it knows at once, not at the next save.
+    assert len(figures(folder / "full disk")) == AT_STEP + 1
     assert load_latest(folder / "full disk/checkpoints").step == 2  # type: ignore[union-attr]
 
 
@@ -124,3 +126,15 @@ def test_another_number_of_ranks_goes_on_with_the_same_samples(
     losses = figures(folder / "worlds 1-2-1")
     assert len(losses) == 6 and losses == pytest.approx(figures(folder / "worlds 1-1-1"), rel=1e-4)
     assert figures(folder / "worlds 1-2-1", "tokens") == figures(folder / "worlds 1-1-1", "tokens")
+
+
+@pytest.mark.row(21)
+def test_ranks_that_the_batch_cannot_be_shared_by_are_told_which_can(
+    disturbed: tuple[Path, dict[str, dict[str, Any]]],
+) -> None:
+    folder, reports = disturbed
+    assert reports["worlds 3"]["codes"] == [2, 2, 2]
+    for rank in range(3):
+        assert "batch of 4 cannot be shared by 3 ranks" in said(folder, "worlds 3", rank)
+        assert "fit: 1, 2, 4" in said(folder, "worlds 3", rank)
+    assert not (folder / "worlds 3/checkpoints").exists()

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from soracli.core.errors import ArtifactError, RecipeError, Stopped, UsageError
 from soracli.data.manifest import Clip, write_manifest
+from soracli.pipelines import train_dit as pipeline
 from soracli.pipelines import train_vae as vae_pipeline
 from soracli.pipelines.train_dit import train_dit
 from soracli.pipelines.train_vae import train_vae
@@ -100,6 +102,33 @@ def test_a_stop_at_the_end_or_before_the_beginning_doubles_nothing(tmp_path: Pat
     with pytest.raises(Stopped, match="SIGTERM after step 1:"):
         train(tmp_path, "early", reporter=early)
     assert_same_run(whole, train(tmp_path, "early"))
+
+
+@pytest.mark.row(19)
+@pytest.mark.parametrize("changes", [(), ("samples.max_tokens=200",)])
+def test_three_stops_change_no_sample_and_no_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...]
+) -> None:
+    """Samples are not dealt out by epochs but drawn for each step: none is seen twice, and none is left out."""
+    make_cache(tmp_path)
+    seen: list[tuple[int, str]] = []
+    draw = pipeline.draw_batch
+
+    def listening(sampler, tokenizer, recipe, step, world):  # type: ignore[no-untyped-def]
+        parts = draw(sampler, tokenizer, recipe, step, world)
+        seen.extend((step, sha256(tokens.patches.numpy().tobytes()).hexdigest()) for tokens, _ in parts)
+        return parts
+
+    monkeypatch.setattr(pipeline, "draw_batch", listening)
+    train(tmp_path, "whole", *changes)
+    expected = seen.copy()
+    seen.clear()
+    for steps in (1, 2, 1):
+        with pytest.raises(Stopped):
+            train(tmp_path, "parts", *changes, reporter=StopAfter(1 + steps))
+    train(tmp_path, "parts", *changes)
+    assert seen == expected and [step for step, _ in seen] == list(range(6))
+    assert len({content for _, content in seen}) == 6
 
 
 @pytest.mark.row(22)

@@ -138,8 +138,26 @@ def run_worlds(folder: Path, name: str) -> dict[str, object]:
     return {"fault": name, "codes": codes, "apart": 0.0}
 
 
+def run_with_stops(folder: Path, name: str) -> dict[str, object]:
+    """One training, where one rank is asked to stop in every step but the last, each time another one."""
+    codes = []
+    learn = pipeline.learn
+    for stop in range(dit_recipe().recipe.loop.steps):
+
+        def learn_and_ask(model, batch, recipe, state, world, stop=stop):  # type: ignore[no-untyped-def]
+            if world.rank == stop % 2:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return learn(model, batch, recipe, state, world)
+
+        pipeline.learn = learn_and_ask  # type: ignore[assignment]
+        for process in start(folder, name, 2):
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+        pipeline.learn = learn
+    return {"fault": name, "codes": codes, "apart": 0.0}
+
+
 if __name__ == "__main__":
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # what torch imports for its first optimiser, once
     for name in sys.argv[2:]:
-        run = run_worlds if name.startswith("worlds") else run_both
+        run = run_worlds if name.startswith("worlds") else run_with_stops if name == "stops" else run_both
         print(json.dumps(run(Path(sys.argv[1]), name)), flush=True)

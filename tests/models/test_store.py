@@ -123,6 +123,7 @@ def rewrite(path, **changes):
         (lambda folder: rewrite(folder / "config.json", config=3), "is damaged"),
         (lambda folder: rewrite(folder / "config.json", config={"quantiser": {"kind": "none"}}), "is damaged"),
         (lambda folder: rewrite(folder / "config.json", latents={}), "latent spec is damaged"),
+        (lambda folder: rewrite(folder / "config.json", latents=[3]), "what it says of its latents is no table"),
         (
             lambda folder: save_part(folder, "vae", {}, VAEConfig(), {"latents": {}}),  # weights of another model
             r"does not fit|Missing key|latent",

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soracli.core.errors import DataError, Stopped, UsageError
+from soracli.core.errors import DataError, NumericsError, Stopped, UsageError
 from soracli.core.progress import SilentReporter
 from soracli.data.config import ClipLatentsConfig, WorldLatentsConfig, WorldShape
 from soracli.data.latents import LatentCache, shard_name
@@ -15,6 +15,7 @@ from soracli.data.video_read import read_frames
 from soracli.data.world.clips import world_frames
 from soracli.models.codec import encode_video
 from soracli.models.store import load_vae, save_vae
+from soracli.models.video_vae import VideoVAE
 from soracli.pipelines import cache_latents as pipeline
 from soracli.pipelines import clip_shards, world_shards
 from soracli.pipelines.cache_latents import cache_latents, plan_jobs
@@ -23,7 +24,7 @@ from soracli.pipelines.recipes import LatentsCacheRecipe
 from soracli.pipelines.world_shards import deal_scenes
 from tests.data.clips import make_clip, make_manifest
 from tests.models.tiny import SPEC, stir, tiny_vae
-from tests.pipelines.runs import StopAfter
+from tests.pipelines.runs import Notes, StopAfter
 
 CPU = torch.device("cpu")
 WORLD = WorldLatentsConfig(videos=3, images=2, seconds=0.8, fps=8, height=16, width=24, captions=3)
@@ -69,6 +70,7 @@ def shards(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
 
 
+@pytest.mark.row(60, 61)
 def test_only_what_is_missing_is_made_again(vae, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(vae, out)
@@ -90,6 +92,7 @@ def names(vae, recipe=RECIPE, clips=None) -> list[str]:
     return [job.name for job in plan_jobs(recipe, model, spec, clips, CPU, SilentReporter())]
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize(
     "change", [{"fps": 9}, {"seconds": 1.2}, {"height": 24}, {"width": 16}, {"captions": 4}, {"seed": 12}]
 )
@@ -153,6 +156,7 @@ def test_a_shape_that_does_not_fit_is_named(vae, tmp_path):
         run(vae, tmp_path / "out", RECIPE.model_copy(update={"world": bad}))
 
 
+@pytest.mark.row(61)
 def test_another_vae_is_other_shards(vae, tmp_path):
     save_vae(tmp_path / "b", stir(tiny_vae(), 3, 1e-3), torch.zeros(4), torch.ones(4), {})
     save_vae(
@@ -166,6 +170,7 @@ def test_more_of_the_same_world_keeps_what_is_there(vae):
     assert names(vae)[0] in names(vae, more)
 
 
+@pytest.mark.row(61)
 def test_clips_are_read_at_their_own_size_and_addressed_by_content(vae, tmp_path):
     clips = [make_clip(tmp_path, f"{number}.webp", 6, seed=number) for number in range(3)]
     clips[2] = replace(clips[2], split="validation")
@@ -219,23 +224,71 @@ def test_no_frame_is_lost_to_rounding(vae, tmp_path):
     assert cache.entries[0].shape[1] == 8
 
 
-class Listening(SilentReporter):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
+@pytest.mark.row(61)
+def test_what_other_settings_made_is_counted_and_not_used(vae, tmp_path):
+    other = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 2, "images": 2, "fps": 9})})
+    run(vae, tmp_path / "out", other)
+    notes = Notes()
+    cache = run(vae, tmp_path / "out", reporter=notes)
+    assert notes.said == [f"2 shards in {tmp_path / 'out'} were made with other settings and are not used"]
+    assert {entry.fps for entry in cache.entries} == {8.0}
+    next((tmp_path / "out/shards").glob(f"{cache.entries[0].shard}.json")).unlink()
+    again = Notes()
+    run(vae, tmp_path / "out", reporter=again)
+    assert again.said == ["2 of 3 shards are there already", notes.said[0]]
 
 
 @pytest.mark.row(59)
 def test_clips_that_cannot_be_read_are_left_out_by_name(vae, tmp_path):
     clips = [make_clip(tmp_path, f"{number}.webp", 5, seed=number) for number in range(2)]
     (tmp_path / "0.webp").write_bytes(b"no picture")
-    reporter = Listening()
+    reporter = Notes()
     recipe = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
     cache = run(vae, tmp_path / "out", recipe, make_manifest(tmp_path, *clips), reporter)
     assert [entry.name for entry in cache.entries] == ["1.webp"]
-    assert len(reporter.notes) == 1 and "left out" in reporter.notes[0] and "0.webp" in reporter.notes[0]
+    assert len(reporter.said) == 1 and "left out" in reporter.said[0] and "0.webp" in reporter.said[0]
+
+
+def spoil_bright(monkeypatch, value):
+    """Let the VAE give something else than it should where frames are bright."""
+    encode = VideoVAE.encode
+
+    def spoilt(vae, frames, *state):
+        mean, *rest = encode(vae, frames, *state)
+        return (mean + value if frames.mean() > 0.5 else mean, *rest)
+
+    monkeypatch.setattr(VideoVAE, "encode", spoilt)
+
+
+@pytest.mark.row(44)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e9])
+def test_latents_that_are_not_finite_are_left_out_by_the_name_of_their_clip(vae, tmp_path, monkeypatch, value):
+    """The last are finite, but not as they are stored."""
+
+    def bright_or_dark(path, **asked):
+        frames = read_frames(path, **asked)
+        return frames // 8 + 224 if path.name == "0.webp" else frames // 2
+
+    monkeypatch.setattr(clip_shards, "read_frames", bright_or_dark)
+    spoil_bright(monkeypatch, value)
+    clips = make_manifest(tmp_path, *(make_clip(tmp_path, f"{number}.webp", 5, seed=number) for number in range(2)))
+    only_clips = RECIPE.model_copy(update={"world": WORLD.model_copy(update={"videos": 0, "images": 0})})
+    notes = Notes()
+    cache = run(vae, tmp_path / "out", only_clips, clips, notes)
+    assert [entry.name for entry in cache.entries] == ["1.webp"]
+    assert len(notes.said) == 1 and notes.said[0].startswith(
+        "left out: 0.webp: the VAE's encoder gave numbers that are"
+    )
+    cache.latents(cache.entries[0])
+
+
+@pytest.mark.row(44)
+def test_a_vae_that_breaks_on_the_world_caches_nothing(vae, tmp_path, monkeypatch):
+    nothing = torch.full((1, 4, 2, 2, 3), torch.nan)
+    monkeypatch.setattr(VideoVAE, "encode", lambda *given: (nothing, nothing, ()))
+    with pytest.raises(NumericsError, match="encoder gave numbers that are not finite"):
+        run(vae, tmp_path / "out")
+    assert not (tmp_path / "out/shards").exists()
 
 
 def test_two_array_tasks_make_what_one_makes(vae, tmp_path, monkeypatch):
@@ -253,6 +306,7 @@ def test_two_array_tasks_make_what_one_makes(vae, tmp_path, monkeypatch):
     assert (tmp_path / "two/latents.json").read_bytes() == (tmp_path / "one/latents.json").read_bytes()
 
 
+@pytest.mark.row(60)
 def test_a_stop_keeps_finished_shards(vae, tmp_path):
     with pytest.raises(Stopped, match="SIGUSR1: every finished shard is kept"):
         run(vae, tmp_path / "parts", reporter=StopAfter(1))

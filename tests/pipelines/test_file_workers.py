@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_every_file_gets_its_answer(tmp_path: Path, workers: int) -> None:
     assert isinstance(results[paths[4]], FileNotFoundError)
 
 
-@pytest.mark.row(53)
+@pytest.mark.row(40, 53)
 def test_a_crash_costs_one_file(tmp_path: Path) -> None:
     paths = make(tmp_path, "a", "crash", "b", "c")
     results = map_files(size_of, paths, 2, SilentReporter(), "sizes")
@@ -53,5 +55,41 @@ def test_a_machine_problem_ends_it(tmp_path: Path, workers: int) -> None:
         map_files(size_of, make(tmp_path, "a", "machine"), workers, SilentReporter(), "sizes")
 
 
+MOUNT = """
+mount -t tmpfs -o size=$1 tmpfs /dev/shm 2>/dev/null || exit 77
+exec "$2" -m tests.pipelines.test_file_workers "$3"
+"""
+"""In a mount namespace of its own: shared memory of so many bytes, and files over two processes."""
+
+
+@pytest.mark.row(42)
+@pytest.mark.parametrize(
+    ("size", "code", "says"),
+    [
+        ("1m", 0, "[0, 1, 2] []"),  # nothing of ours is there under a name, before or after
+        ("4k", 5, "cannot start 2 workers (no space left on device): /dev/shm is too small, or full; use one"),
+    ],
+)
+def test_little_shared_memory(tmp_path: Path, repository: Path, size: str, code: int, says: str) -> None:
+    make(tmp_path, "a", "b", "c")
+    command = ["unshare", "-m", "sh", "-c", MOUNT, "sh", size, sys.executable, str(tmp_path)]
+    try:
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip("needs to mount a tmpfs (root)")
+    assert (done.returncode, done.stdout.strip()) == (code, says), done.stderr
+
+
 def test_no_files() -> None:
     assert map_files(size_of, [], 2, SilentReporter(), "sizes") == {}
+
+
+if __name__ == "__main__":
+    try:
+        sizes = map_files(size_of, sorted(Path(sys.argv[1]).iterdir()), 2, SilentReporter(), "sizes")
+        print(list(sizes.values()), os.listdir("/dev/shm"))
+    except MachineError as machine:
+        print(machine)
+        sys.exit(machine.exit_code)

@@ -44,6 +44,7 @@ def train_in_parts(folder, *changes, **options):
     return train(folder, "parts", *changes, **options)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
     make_cache(tmp_path)

@@ -27,6 +27,7 @@ def _few(monkeypatch):
     monkeypatch.setattr(pipeline, "_EVAL_CLIPS", 1)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_stopped_is_never_stopped(tmp_path, golden_numbers, optimiser):
     def train(name, **options):
@@ -83,6 +84,17 @@ def test_clips_are_learnt_from(tmp_path):
     assert len(figures(run)) == 2
 
 
+@pytest.mark.row(59)
+def test_a_clip_that_is_gone_is_left_out_and_told(tmp_path):
+    clips = [make_clip(tmp_path, f"{number}.webp", 6, seed=number) for number in range(2)]
+    manifest, notes = make_manifest(tmp_path, *clips), Notes()
+    (tmp_path / "0.webp").unlink()
+    few = vae_recipe("frames.world_share=0", "loop.steps=3", "loop.eval_every=0")
+    train_vae(few, clips=manifest, out=tmp_path / "run", device="cpu", reporter=notes)
+    assert notes.said.count("clips that cannot be read any more, left out: 1; sora clips index tells why") == 1
+    assert len(figures(tmp_path / "run")) == 3
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -121,6 +133,7 @@ def test_a_run_that_falls_apart_goes_back_by_itself(tmp_path, monkeypatch):
     assert troubled[-1]["learning_rate"] == figures(untroubled, "learning_rate")[-1] / 2
 
 
+@pytest.mark.row(43)
 def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     learn = pipeline.learn
 
@@ -134,6 +147,7 @@ def test_a_run_that_falls_apart_for_good_keeps_its_last_good_checkpoint(tmp_path
     assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step_00000002"]
 
 
+@pytest.mark.row(43)
 def test_lost_numbers_roll_back_before_the_optimiser_gives_up(tmp_path, monkeypatch):
     """NaN in the loss itself, as often as the optimiser skips at most; the guard alone would wait longer."""
     reconstruct, calls = vae_step.reconstruction_loss, []

@@ -27,6 +27,7 @@ def free_ports(count: int) -> list[str]:
         return [str(probe.getsockname()[1]) for probe in probes]
 
 
+@pytest.mark.row(37)
 def test_two_ranks_are_one(tmp_path, monkeypatch):
     monkeypatch.setattr(vae_pipeline, "_STATISTICS_SAMPLES", 8)
     vae, latents = make_cache(tmp_path)

@@ -68,6 +68,7 @@ def test_a_whole_one_of_the_same_step_stays(tmp_path):
     assert (save(tmp_path, 4) / "manifest.json").stat().st_ino == before
 
 
+@pytest.mark.row(8)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_of_any_file_is_found_by_name(tmp_path_factory, data):
@@ -90,6 +91,7 @@ def test_any_flipped_bit_of_any_file_is_found_by_name(tmp_path_factory, data):
     shutil.rmtree(folder)
 
 
+@pytest.mark.row(7)
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -117,6 +119,7 @@ def test_damage_is_skipped_with_a_note_or_an_error_if_nothing_is_left(tmp_path, 
         load_latest(tmp_path)
 
 
+@pytest.mark.row(9)
 def test_files_of_two_steps_mixed_are_found(tmp_path):
     one, two = save(tmp_path, 1), save(tmp_path, 2)
     shutil.copy(one / "model.safetensors", two / "model.safetensors")
@@ -124,6 +127,7 @@ def test_files_of_two_steps_mixed_are_found(tmp_path):
         load_checkpoint(two)
 
 
+@pytest.mark.row(7)
 def test_a_damaged_newest_is_replaced_when_the_run_gets_there_again(tmp_path):
     save(tmp_path, 1)
     (save(tmp_path, 2) / "state.json").unlink()
@@ -133,6 +137,7 @@ def test_a_damaged_newest_is_replaced_when_the_run_gets_there_again(tmp_path):
     assert load_latest(tmp_path).step == 2
 
 
+@pytest.mark.row(13)
 def test_a_newer_format_is_not_taken_for_damage(tmp_path):
     save(tmp_path, 1)
     manifest = save(tmp_path, 2) / "manifest.json"
@@ -158,12 +163,14 @@ def test_state_must_be_json(tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.row(15)
 def test_a_run_folder_that_vanished_is_not_made_anew(tmp_path):
     with pytest.raises(MachineError, match="No such file"):
         save(tmp_path / "gone" / "checkpoints", 1)
     assert names(tmp_path) == []
 
 
+@pytest.mark.row(12)
 def test_load_module_is_whole_or_not_at_all():
     module = nn.Linear(2, 2)
     before = module.weight.detach().clone()

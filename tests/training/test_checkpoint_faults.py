@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 import torch
 
 from soracli.core.errors import MachineError
-from soracli.training.checkpoint import load_latest, save_checkpoint
+from soracli.training.checkpoint import list_checkpoints, load_latest, save_checkpoint
 from tests.training.test_checkpoint import names, parts_of, save
 
 ROOT = Path(__file__).parents[2]
@@ -70,18 +71,23 @@ def run_python(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.row(2, 3)
 def test_killed_at_any_moment_one_whole_checkpoint_is_left(tmp_path):
     moments, status = run_python(KILLED_AT_EVERY_MOMENT, str(tmp_path)).split()
     assert int(moments) > 12 and status == "0"
-    steps = []
+    steps, whole = [], []
     for moment in range(1, int(moments) + 1):
         folder = tmp_path / str(moment)
         steps.append(load_latest(folder).step)
+        whole.append([path.name[-1] for path in list_checkpoints(folder)])
         save(folder, 3, keep=1)  # the next save clears what the killed one left
         assert names(folder) == ["step_00000003"]
     assert steps == sorted(steps) and set(steps) == {1, 2}
+    # The older one goes only when the newer one is there: alone, then both, then the newer alone.
+    assert [names for names, _ in groupby(whole)] == [["1"], ["1", "2"], ["2"]]
 
 
+@pytest.mark.row(4)
 def test_a_write_that_fails_leaves_the_older_one_and_no_litter(tmp_path):
     save(tmp_path, 1)
     message = run_python(LIMITED, str(tmp_path))
@@ -90,6 +96,7 @@ def test_a_write_that_fails_leaves_the_older_one_and_no_litter(tmp_path):
     assert names(tmp_path) == ["step_00000001"] and load_latest(tmp_path).step == 1
 
 
+@pytest.mark.row(4)
 def test_too_little_space_is_refused_before_writing(tmp_path, monkeypatch):
     save(tmp_path, 1)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3 * 2**19})())
@@ -99,6 +106,7 @@ def test_too_little_space_is_refused_before_writing(tmp_path, monkeypatch):
     assert names(tmp_path) == ["step_00000001"]
 
 
+@pytest.mark.row(4)
 def test_full_disk_for_real(tmp_path, monkeypatch):
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)], capture_output=True, check=False

@@ -34,6 +34,7 @@ def variables(launcher: str, rank: int, port: str) -> dict[str, str]:
     return {**own, "MASTER_PORT": port}
 
 
+@pytest.mark.row(37)
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_two_ranks_are_one(tmp_path, launcher):
     port = free_port()

@@ -93,6 +93,7 @@ def test_clipping_reports_the_norm_before():
     assert clip_gradients([], 1.0) == 0
 
 
+@pytest.mark.row(46)
 @given(
     norms=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=150),
     ratio=st.floats(1.01, 20),
@@ -123,6 +124,7 @@ def test_a_change_that_stays_is_no_spike_for_long():
     assert all(applied[:150]) and applied[150:].index(True) == 50 and all(applied[200:])
 
 
+@pytest.mark.row(43)
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
 def test_steps_that_are_not_finite_change_nothing_and_end_the_run_in_the_end(bad):
     model = build_toy()

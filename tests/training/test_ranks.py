@@ -70,6 +70,7 @@ def test_shares_joined_are_the_batch(each, size):
     assert [index for rank in range(size) for index in share_of(batch, rank, size)] == batch
 
 
+@pytest.mark.row(21)
 def test_a_batch_that_cannot_be_shared_names_what_fits():
     with pytest.raises(UsageError, match=r"batch of 6 cannot be shared by 4 ranks; .* fit: 1, 2, 3, 6"):
         share_of(range(6), 0, 4)

@@ -18,6 +18,7 @@ def test_allowed_changes_are_told():
     assert check_recipe_unchanged(OLD, new, HARMLESS_CHANGES, "runs/a") == ["loop.steps is now 20 (was 10)"]
 
 
+@pytest.mark.row(23)
 def test_others_are_refused_by_key_with_both_values():
     new = {"kind": "dit.train", "loop": {"steps": 20, "seed": 1}, "dit": {"depth": 4, "patch": [1, 1, 1], "qk": True}}
     with pytest.raises(RecipeError) as caught:

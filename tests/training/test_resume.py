@@ -6,6 +6,7 @@ import torch
 from tests.training.toy import train_toy
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 @pytest.mark.parametrize("stops", [[1], [5, 6], [3, 8, 11]])
 def test_resumed_is_uninterrupted(tmp_path, optimiser, stops):

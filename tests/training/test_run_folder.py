@@ -24,6 +24,7 @@ with open_run(Path(sys.argv[1]), "", {"kind": "vae.train", "loop": {"steps": 10}
 """
 
 
+@pytest.mark.row(23)
 def test_new_then_resumed(tmp_path):
     path = tmp_path / "deep" / "run"
     notes: list[str] = []
@@ -40,6 +41,7 @@ def test_new_then_resumed(tmp_path):
     assert (path / "stopped.3").read_text() == "SIGTERM\n"
 
 
+@pytest.mark.row(23)
 def test_changed_recipe_is_refused_and_the_record_stays(tmp_path):
     with open_run(tmp_path, "", RESOLVED):
         pass
@@ -52,6 +54,7 @@ def test_changed_recipe_is_refused_and_the_record_stays(tmp_path):
         assert run.resumed
 
 
+@pytest.mark.row(39)
 def test_second_owner_is_told_who_has_it_and_a_dead_one_holds_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "SLURM_JOB_ID": "77"}
     with subprocess.Popen(

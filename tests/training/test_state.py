@@ -32,6 +32,7 @@ def go_on(state: TrainState, until: int, spikes: frozenset[int] = frozenset()) -
         state.step += 1
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_stopped_and_gone_on_is_never_stopped(tmp_path, name):
     whole = made(name)
@@ -50,6 +51,7 @@ def test_stopped_and_gone_on_is_never_stopped(tmp_path, name):
             assert torch.equal(tensor, other.state_dict()[key]), key
 
 
+@pytest.mark.row(18)
 def test_what_counts_as_a_spike_is_saved_too(tmp_path):
     """Norms before the stop decide about an update after it."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
+import torch
+
 _Made = TypeVar("_Made")
 
 
@@ -25,12 +27,14 @@ class _Same:
 def kept_for_last(make: Callable[..., _Made]) -> Callable[..., _Made]:
     """A function that remembers what it made of the last two objects it was given.
 
-    The first argument is told apart by identity and must never change; others have a hash.
+    The first argument is told apart by identity and must never change; others have a hash. Tensors made under
+    ``torch.inference_mode`` serve a pass with gradients too.
     """
 
     @lru_cache(maxsize=2)
     def made_of(same: _Same, *others: Any) -> _Made:
-        return make(same.given, *others)
+        with torch.inference_mode(False):  # what is made there could never be saved for a backward pass
+            return make(same.given, *others)
 
     @wraps(make)
     def kept(given: object, *others: Any) -> _Made:

@@ -129,3 +129,13 @@ def test_rows_that_nobody_uses_have_no_gradient() -> None:
     torch.testing.assert_close(found, torch.stack([x[2], x[0], torch.zeros(4), x[2]]))
     found.sum().backward()
     torch.testing.assert_close(x.grad, torch.tensor([1.0, 0.0, 2.0])[:, None].expand(3, 4))
+
+
+def test_a_plan_made_in_inference_mode_serves_a_pass_with_gradients() -> None:
+    segments = [Segment(3, None), Segment(4, torch.ones(4, 4, dtype=torch.bool).tril())]
+    query = torch.randn(7, 2, 4, requires_grad=True)
+    with torch.inference_mode():
+        sampled = attend_runs(query, query, query, segments)
+    trained = attend_runs(query, query, query, segments)
+    trained.sum().backward()
+    assert torch.equal(sampled, trained) and query.grad is not None
