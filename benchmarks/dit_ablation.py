@@ -24,7 +24,7 @@ counts and all are shown; all other arms have the base's rate. Measured are, wit
 
 An arm differs from the base by the mean over the seeds that both have of differences at the same seed; within their
 spread (soracli/metrics/over_seeds.py) the table says "no difference". A finished arm is kept; one that was stopped goes
-on. Learning rates are chosen by the first seed: those that lose are not run again (--arms says what is).
+on. Learning rates are compared at the first seed, so those that lose need no other: --seeds 1 first, then --arms.
 In this world the middle square of a wide frame is framed nearly as well as the whole, since the field of view is that
 of the shorter side: the rows "drawn" say how much a square cuts at all.
 """
@@ -346,9 +346,8 @@ def report(given: argparse.Namespace) -> str:
     found: Found = {}
     for name in ARMS:
         runs = [read_done(given, name, seed) for seed in range(given.seeds)]
-        done = [figures for figures in takewhile(lambda figures: figures is not None, runs) if figures]
-        if done:
-            found[name] = done
+        if runs[0] is not None:
+            found[name] = [figures for figures in takewhile(bool, runs) if figures]
     machine = (
         f"{platform.machine()}, {given.threads or 'all'} threads, device {given.device}, torch {torch.__version__}"
     )

@@ -76,7 +76,7 @@ def save_shared_checkpoint(
     if on_main(begin, world):
         try:
             written = on_all(write, world)
-        except Exception:
+        except Exception:  # whatever it was: no rank writes any more, and it is raised again
             if world.is_main:
                 remove_draft(folder, step)
             raise
